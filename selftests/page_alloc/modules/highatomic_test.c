@@ -92,9 +92,18 @@ static DEFINE_MUTEX(ha_cushion_lock);
 static LIST_HEAD(ha_cushion);
 static unsigned int ha_cushion_blocks;
 
+/* While the test holds nearly all memory, for a moment, nobody may be killed */
+static atomic_t ha_filling = ATOMIC_INIT(0);
+
 static int ha_oom(struct notifier_block *nb, unsigned long unused, void *freed)
 {
 	struct page *page;
+
+	/* Memory comes back soon: let the caller try again */
+	if (atomic_read(&ha_filling)) {
+		*(unsigned long *)freed += 1;
+		return NOTIFY_OK;
+	}
 
 	guard(mutex)(&ha_cushion_lock);
 	page = list_first_entry_or_null(&ha_cushion, struct page, lru);
@@ -132,10 +141,13 @@ static DEFINE_MUTEX(ha_drain_lock);
 
 static void ha_drain_pcp(void)
 {
-	struct page *page;
+	struct page *page = NULL;
+	int tries;
 
 	guard(mutex)(&ha_drain_lock);
-	page = alloc_contig_pages(1, GFP_KERNEL | __GFP_NOWARN, zone_to_nid(ha_zone), NULL);
+	for (tries = 0; !page && tries < 3; tries++)
+		page = alloc_contig_pages(1, GFP_KERNEL | __GFP_NOWARN,
+					  zone_to_nid(ha_zone), NULL);
 	if (page)
 		free_contig_range(page_to_pfn(page), 1);
 }
@@ -321,10 +333,12 @@ static long ha_burst(struct ha_burst *b, void (*run)(struct ha_burst *, struct l
 		return -EINVAL;
 
 	guard(mutex)(&ha_sets[b->set].lock);
+	atomic_inc(&ha_filling);
 	if (b->leave)
 		ha_fill(&fill, b->leave);
 	run(b, &ha_sets[b->set].pages);
 	ha_free_list(&fill);
+	atomic_dec(&ha_filling);
 	return 0;
 }
 
@@ -379,10 +393,14 @@ static long ha_ioctl_squeeze(void)
 {
 	LIST_HEAD(fill);
 	struct page *page;
-	/* At most 1% of the zone is reserved, and one pageblock taken back a round */
-	unsigned long rounds = zone_managed_pages(ha_zone) / 100 / pageblock_nr_pages + 2;
+	/*
+	 * At most 1% of the zone is reserved, and one pageblock taken back in a
+	 * round. Some rounds find memory elsewhere.
+	 */
+	unsigned long rounds = 4 * (zone_managed_pages(ha_zone) / 100 / pageblock_nr_pages + 2);
 
 	ha_drain_pcp();
+	atomic_inc(&ha_filling);
 	for (; rounds && !fatal_signal_pending(current); rounds--) {
 		ha_fill(&fill, min_wmark_pages(ha_zone) / 2);
 		if (!ha_zone->nr_reserved_highatomic)
@@ -392,7 +410,11 @@ static long ha_ioctl_squeeze(void)
 			ha_keep(&fill, page, 0);
 	}
 	ha_free_list(&fill);
+	atomic_dec(&ha_filling);
 	ha_drain_pcp();
+	/* What the squeeze boosted would go at a moment of kswapd's choosing */
+	scoped_guard(spinlock_irqsave, &ha_zone->lock)
+		ha_zone->watermark_boost = 0;
 	return 0;
 }
 
