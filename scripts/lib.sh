@@ -202,3 +202,15 @@ series_hash()
 	(cd "$ROOT" && { cat patches/series; series_patches | sed 's,^,patches/,' | xargs cat
 		find selftests -type f | LC_ALL=C sort | xargs sha256sum; }) | sha256sum | cut -c 1-16
 }
+
+# series_has_topic TOPIC
+series_has_topic()
+{
+	series_patches | grep -q "^$1/"
+}
+
+# content_hash PATH ...: one line that changes whenever a file below PATHs does
+content_hash()
+{
+	(cd "$ROOT" && find "$@" -type f | LC_ALL=C sort | xargs sha256sum) | sha256sum | cut -c 1-12
+}
