@@ -197,3 +197,12 @@ nothing_left()
 	run "$REPO/scripts/probe-accel" kernel initrd
 	[ "$output" = tcg ]
 }
+
+# One wrong word among hundreds of megabytes, and one line of usage
+@test "guest: the storm finds a wrong word" {
+	scenario "200 storm /bin/run-storm 1 3 1 spoil" <<<''
+	sed -i 's/MEMORY_MIB=256/MEMORY_MIB=1024/; s/CPUS=1/CPUS=2/' "$SCENARIO"
+	guest
+	expect 1 "storm failed"
+	grep -q "wrong data in anonymous memory" "$OUT/ktap"
+}
