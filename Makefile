@@ -14,13 +14,13 @@ help:
 #: The main job
 .PHONY: run
 #:   run           get Linux, apply the series, build, boot in QEMU, run the kselftests
-#:                 (first time about 12 minutes on 2 CPUs, then under 1)
+#:                 (first time about 12 minutes on 2 CPUs, then 1)
 run:
 	@$(S)/run
 
 .PHONY: check
 #:   check         everything that has to hold before a change is kept
-#:                 (first time roughly an hour, then roughly a quarter)
+#:                 (first time about an hour, then about half an hour)
 check:
 	@$(S)/check
 
@@ -31,10 +31,24 @@ test:
 	@$(S)/setup && $(S)/run-tests "$(or $(VARIANT),series)" "$(T)"
 
 .PHONY: bench
-#:   bench         instructions per allocation, unpatched and patched (about 1 minute
-#:                 when both kernels are built, 10 before)
+#:   bench         instructions per allocation, unpatched and patched (about 5 minutes
+#:                 when both kernels are built, 15 before)
 bench:
 	@$(S)/bench
+
+.PHONY: storm
+#:   storm         the same mixed load on several kernels: which keeps whole gigabytes?
+#:                 MEMORY_MIB= (16384) ROUNDS= (10) ROUND_SECONDS= (45) SEED= (1)
+#:                 KERNELS="name ..." (all); about 15 minutes a kernel
+storm:
+	@$(S)/storm $(if $(MEMORY_MIB),--memory-mib "$(MEMORY_MIB)") $(if $(ROUNDS),--rounds "$(ROUNDS)") \
+		$(if $(ROUND_SECONDS),--seconds "$(ROUND_SECONDS)") $(if $(SEED),--seed "$(SEED)") \
+		$(if $(KERNELS),--kernels "$(KERNELS)")
+
+.PHONY: map
+#:   map           draw the gigabytes of the last storm, in the terminal and as HTML
+map:
+	@$(S)/map
 
 #:
 #: In the guest
