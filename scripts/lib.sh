@@ -214,3 +214,11 @@ content_hash()
 {
 	(cd "$ROOT" && find "$@" -type f | LC_ALL=C sort | xargs sha256sum) | sha256sum | cut -c 1-12
 }
+
+# pack FOLDER: an archive for the guest's kernel to unpack, on standard output; the
+# same bytes for the same files, as they are in the way of what a guest measures
+pack()
+{
+	(cd "$1" && find . -exec touch -hd @0 {} + && find . | LC_ALL=C sort |
+		cpio -o -H newc -R 0:0 --reproducible --quiet | gzip -1n)
+}
