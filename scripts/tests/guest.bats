@@ -206,3 +206,33 @@ nothing_left()
 	expect 1 "storm failed"
 	grep -q "wrong data in anonymous memory" "$OUT/ktap"
 }
+
+@test "guest: what the unpatched kernel showed is remembered until an input changes" {
+	local name ran=$BATS_TEST_TMPDIR/ran
+
+	private_cache
+	project_copy
+	for name in make-tree build-kernel build-guest run-guest; do
+		printf '#!/bin/bash\n' >"$COPY/scripts/$name"
+	done
+	cat >>"$COPY/scripts/run-guest" <<-END
+		echo "\$1" >>"$ran"
+		mkdir -p "\$3"
+		echo '"exit": 1, ' >"\$3/summary.json"
+		exit 1
+	END
+	for name in 1 2; do
+		run "$COPY/scripts/run-tests" --remembered base boot
+		expect 1
+		[ "$(wc -l <"$ran")" -eq 1 ]
+		[ -s "$SPB_CACHE/results/latest-boot-base/summary.json" ]
+	done
+	echo '# changed' >>"$COPY/configs/scenarios/boot"
+	run "$COPY/scripts/run-tests" --remembered base boot
+	expect 1
+	[ "$(wc -l <"$ran")" -eq 2 ]
+	run "$COPY/scripts/run-tests" base boot
+	run "$COPY/scripts/run-tests" --remembered series boot
+	run "$COPY/scripts/run-tests" --remembered series boot
+	[ "$(wc -l <"$ran")" -eq 5 ]
+}
