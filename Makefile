@@ -65,7 +65,7 @@ gdb:
 .PHONY: debug
 #:   debug         the tests under KASAN, lockdep and DEBUG_VM (10 minutes to build, 3 to run)
 debug:
-	@$(S)/setup && $(S)/run-tests series highatomic-debug
+	@$(S)/setup && $(S)/run-tests series kselftests-debug
 
 #:
 #: The series
