@@ -34,6 +34,8 @@ struct bt_pages {
 static DEFINE_MUTEX(bt_lock);
 static struct bt_pages bt_sets[BT_SETS];
 static u16 *bt_map;
+/* Allocated before the arena: later, it would come from what is free there */
+static u32 *bt_index;
 
 /* Where the arena is. Changes under its zone's lock, as the probes read it. */
 static struct zone *bt_zone;
@@ -269,6 +271,8 @@ static void bt_arena_free(void)
 	bt_spare = NULL;
 	kvfree(bt_map);
 	bt_map = NULL;
+	kvfree(bt_index);
+	bt_index = NULL;
 }
 
 /* The pieces of a block, each with a reference of its own */
@@ -313,7 +317,8 @@ static int bt_arena_alloc(struct bt_arena *a)
 	set->order = a->order;
 	set->page = kvcalloc(a->blocks * MAX_ORDER_NR_PAGES, sizeof(*set->page), GFP_KERNEL);
 	bt_map = kvcalloc(a->blocks * MAX_ORDER_NR_PAGES, sizeof(*bt_map), GFP_KERNEL);
-	if (!set->page || !bt_map)
+	bt_index = kvcalloc(a->blocks * MAX_ORDER_NR_PAGES, sizeof(*bt_index), GFP_KERNEL);
+	if (!set->page || !bt_map || !bt_index)
 		return -ENOMEM;
 	ret = bt_get_spare();
 	return ret ?: bt_arena_blocks(a);
@@ -400,30 +405,30 @@ static long bt_ioctl_burst(void __user *arg)
 	return ret;
 }
 
-static int bt_free_indexed(struct bt_pages *set, const u32 *index, unsigned int count)
+static int bt_free_indexed(struct bt_pages *set, unsigned int count)
 {
 	unsigned int i;
 
 	for (i = 0; i < count; i++) {
-		if (index[i] >= set->count || !set->page[index[i]])
+		if (bt_index[i] >= set->count || !set->page[bt_index[i]])
 			return -EINVAL;
 	}
 	for (i = 0; i < count; i++)
-		bt_free_entry(set, index[i]);
+		bt_free_entry(set, bt_index[i]);
 	return 0;
 }
 
-/* Without @index all that is left of the set, and nothing else is allocated */
-static int bt_free(struct bt_free *f, const u32 *index)
+/* Without an index all that is left of the set */
+static int bt_free(struct bt_free *f)
 {
 	struct bt_pages *set = &bt_sets[f->set];
 	unsigned int i;
 	int ret = 0;
 
 	memset(&bt_drain, 0, sizeof(bt_drain));
-	if (index)
-		ret = bt_free_indexed(set, index, f->count);
-	for (i = 0; !index && i < set->count; i++)
+	if (f->index)
+		ret = bt_free_indexed(set, f->count);
+	for (i = 0; !f->index && i < set->count; i++)
 		bt_free_entry(set, i);
 	ret = ret ?: bt_drain_pcp();
 	bt_draw_map();
@@ -433,7 +438,6 @@ static int bt_free(struct bt_free *f, const u32 *index)
 
 static long bt_ioctl_free(void __user *arg)
 {
-	u32 *index = NULL;
 	struct bt_free f;
 	long ret;
 
@@ -441,13 +445,13 @@ static long bt_ioctl_free(void __user *arg)
 		return -EFAULT;
 	if (f.set >= BT_SETS || !bt_spare)
 		return -EINVAL;
-	if (f.index)
-		index = vmemdup_array_user(u64_to_user_ptr(f.index), f.count, sizeof(*index));
-	if (IS_ERR(index))
-		return PTR_ERR(index);
+	if (f.index && f.count > bt_blocks * MAX_ORDER_NR_PAGES)
+		return -EINVAL;
+	if (f.index && copy_from_user(bt_index, u64_to_user_ptr(f.index),
+				      f.count * sizeof(*bt_index)))
+		return -EFAULT;
 
-	ret = bt_free(&f, index);
-	kvfree(index);
+	ret = bt_free(&f);
 	ret = ret ?: bt_put_map(f.map);
 	if (!ret && copy_to_user(arg, &f, sizeof(f)))
 		ret = -EFAULT;
