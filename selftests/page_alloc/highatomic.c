@@ -506,12 +506,16 @@ HIGHATOMIC_TEST(used_reserve_is_not_subtracted)
 	struct ha_burst burst = { .set = SET_BURST, .shape = HA_NOWAIT, .count = 128 };
 
 	ASSERT_EQ(make_reserve(self->fd, &self->zone, NULL), 0);
-	ZONE();
-	ASSERT_GT(self->zone.reserved_highatomic,
-		  self->zone.free_highatomic + 2 * burst.count);
-
-	burst.leave = self->zone.wmark_min + self->zone.free_highatomic + 2 * burst.count;
-	ASSERT_EQ(ioctl(self->fd, HA_IOC_BURST, &burst), 0);
+	/* Others allocate too, now and then more than the margin */
+	for (int tries = 0; tries < 4 && burst.done < burst.count; tries++) {
+		ASSERT_EQ(ioctl(self->fd, HA_IOC_FREE, SET_BURST), 0);
+		ZONE();
+		ASSERT_GT(self->zone.reserved_highatomic,
+			  self->zone.free_highatomic + 2 * burst.count);
+		burst.leave = self->zone.wmark_min + self->zone.free_highatomic +
+			      2 * burst.count;
+		ASSERT_EQ(ioctl(self->fd, HA_IOC_BURST, &burst), 0);
+	}
 	EXPECT_EQ(burst.done, burst.count)
 		TH_LOG("%llu pages free, min %llu low %llu, %llu left", burst.free_before,
 		       self->zone.wmark_min, self->zone.wmark_low, burst.leave);
