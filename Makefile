@@ -31,15 +31,15 @@ test:
 	@$(S)/setup && $(S)/run-tests "$(or $(VARIANT),series)" "$(T)"
 
 .PHONY: bench
-#:   bench         instructions per allocation, unpatched and patched (about 5 minutes
+#:   bench         instructions per allocation, unpatched and patched (about 7 minutes
 #:                 when both kernels are built, 15 before)
 bench:
 	@$(S)/bench
 
 .PHONY: storm
 #:   storm         the same mixed load on several kernels: which keeps whole gigabytes?
-#:                 MEMORY_MIB= (16384) ROUNDS= (10) ROUND_SECONDS= (45) SEED= (1)
-#:                 KERNELS="name ..." (all); about 15 minutes a kernel
+#:                 MEMORY_MIB= (16384) ROUNDS= (10) ROUND_SECONDS= (16) SEED= (1)
+#:                 KERNELS="name ..." (all); about 7 minutes a kernel
 storm:
 	@$(S)/storm $(if $(MEMORY_MIB),--memory-mib "$(MEMORY_MIB)") $(if $(ROUNDS),--rounds "$(ROUNDS)") \
 		$(if $(ROUND_SECONDS),--seconds "$(ROUND_SECONDS)") $(if $(SEED),--seed "$(SEED)") \

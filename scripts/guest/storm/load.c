@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * The workers of the storm. Each is a process that goes round in its own loop,
- * looks at the phase and does one piece of work: it makes something, or takes
- * something apart after checking the words it once wrote to every page there.
+ * The workers of the storm. Each is a process that, step by step, makes something
+ * or takes something apart, after checking the words it once wrote to every page
+ * there. run_worker() calls the steps as the phase of the storm asks for.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
-#include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,53 +20,61 @@
 
 #include "storm.h"
 
-#define ANON_SHARE	5	/* each of the two holds up to 1/5 of memory */
-#define TABLES_SHARE	14	/* each of the two grows to 1/14 of memory */
-#define FILL_LOW	3	/* percent of memory left available */
-#define FILL_HIGH	4
+#define ANON_SHARE	10	/* each of the two holds up to 1/10 of memory */
+#define TABLES_SHARE	14	/* each of the two grows page tables of 1/14 of memory */
+#define TABLES_PER_CHUNK 4000	/* while it fills so much movable memory */
+#define BATCH		8	/* chunks between two looks at what is available */
+#define CACHE_PER_BATCH	(4 * MIB)
+#define CACHE_SHARE	20	/* each of the two reads a file of 1/20 of memory */
+#define BRIM		4	/* percent of memory left available by a surge */
+#define BRIM_STEPS	20	/* of a surge that has filled memory */
 #define FILES_MAX	8192
-#define FILES_MEMORY	(14 * MIB)	/* a file for each; 1 MiB long in the mean */
+#define FILES_MEMORY	(56 * MIB)	/* a file for each; 1 MiB long in the mean */
 #define FILE_PAGES_MAX	512
-#define NAMES_DIRS	64
-#define NAMES_PER_DIR	800
-#define PIPES		1500
+#define FOLDERS		16	/* of the files */
+#define NAMES_FOLDERS	64
+#define NAMES_PER_FOLDER 25
+#define CHILDREN	16
+#define PIPES		120
 #define DATAGRAM	60000
-#define ATOMIC_BURST	256
+#define DATAGRAMS	16
+#define SURGE_PAUSE	2000	/* ms after each step of the others during a surge */
+#define PACE_TURNS	(2 << 20)
+
+/* A worker is a process, and has these to itself */
+static struct control *c;
+static enum worker_id id;
+static uint64_t rnd;
 
 static void nap(unsigned int milliseconds)
 {
 	usleep(milliseconds * 1000);
 }
 
-/*
- * What to do next? Waits while the storm holds. With @drop set, the caller has
- * to give back what it has and to say so by dropped().
- */
-static enum phase next_phase(struct control *c, enum worker_id id, bool *drop)
+static uint64_t roll(uint64_t sides)
 {
-	enum phase phase;
-
-	for (;;) {
-		phase = c->phase;
-		if (phase == PHASE_END)
-			exit(0);
-		if (phase != PHASE_HOLD)
-			break;
-		c->reached[id] = PHASE_HOLD;
-		nap(20);
-	}
-	*drop = phase == PHASE_DROP;
-	if (phase == PHASE_SURGE && !workers[id].surges)
-		nap(2);
-	return phase;
+	return random_next(&rnd) % sides;
 }
 
-/* The caller has given back what it had */
-static void dropped(struct control *c, enum worker_id id)
+/* Never 0, which says that there is nothing */
+static uint64_t new_key(void)
 {
-	c->reached[id] = PHASE_DROP;
-	while (c->phase == PHASE_DROP)
-		nap(20);
+	return random_next(&rnd) | 1;
+}
+
+/* A name for the moment: FORMAT of one number or two */
+static const char *name(const char *format, unsigned int a, unsigned int b)
+{
+	static char text[64];
+
+	snprintf(text, sizeof(text), format, a, b);
+	return text;
+}
+
+static void make_folders(const char *format, unsigned int nr)
+{
+	while (nr--)
+		mkdir(name(format, nr, 0), 0700);
 }
 
 /* Two words of a page: enough to see it swapped with another or torn */
@@ -82,529 +90,583 @@ static bool stamped(const uint64_t *page, uint64_t key)
 }
 
 /* Anonymous memory in chunks of 2 MiB; key[i] is 0 while chunk i is not there */
-struct region {
+static struct {
 	char *base;
 	uint64_t *key;
-	unsigned long chunks, filled;
-};
+	unsigned long chunks;
+} region;
 
-static void region_init(struct region *r, uint64_t bytes, int advice)
+static void *map_memory(uint64_t bytes)
 {
-	r->chunks = bytes / CHUNK;
-	r->filled = 0;
-	r->key = calloc(r->chunks, sizeof(*r->key));
-	r->base = mmap(NULL, (r->chunks + 1) * CHUNK, PROT_READ | PROT_WRITE,
+	void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
 		       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	if (r->base == MAP_FAILED || !r->key)
+
+	if (p == MAP_FAILED)
 		exit(1);
-	r->base = (char *)(((uintptr_t)r->base + CHUNK - 1) & ~(CHUNK - 1));
-	madvise(r->base, r->chunks * CHUNK, advice);
+	return p;
 }
 
-static void fill_chunk(struct region *r, unsigned long i, uint64_t key)
+static void region_init(uint64_t bytes, int advice)
+{
+	uintptr_t p = (uintptr_t)map_memory(bytes + CHUNK);
+
+	region.chunks = bytes / CHUNK;
+	region.key = calloc(region.chunks, sizeof(*region.key));
+	if (!region.key)
+		exit(1);
+	region.base = (char *)((p + CHUNK - 1) & ~(CHUNK - 1));
+	madvise(region.base, region.chunks * CHUNK, advice);
+}
+
+static void fill_chunk(unsigned long i, uint64_t key)
 {
 	unsigned long offset;
 
 	for (offset = 0; offset < CHUNK; offset += PAGE)
-		stamp((uint64_t *)(r->base + i * CHUNK + offset), key + offset);
-	r->key[i] = key;
-	r->filled++;
+		stamp((uint64_t *)(region.base + i * CHUNK + offset), key + offset);
+	region.key[i] = key;
 }
 
-static bool check_chunk(struct region *r, unsigned long i)
+static bool check_chunk(unsigned long i)
 {
 	unsigned long offset;
 
 	for (offset = 0; offset < CHUNK; offset += PAGE) {
-		if (!stamped((uint64_t *)(r->base + i * CHUNK + offset), r->key[i] + offset))
+		if (!stamped((uint64_t *)(region.base + i * CHUNK + offset),
+			     region.key[i] + offset))
 			return false;
 	}
 	return true;
 }
 
-static void drop_chunk(struct control *c, struct region *r, unsigned long i)
+static void drop_chunk(unsigned long i)
 {
-	if (!check_chunk(r, i))
+	if (!check_chunk(i))
 		storm_error(c, "wrong data in anonymous memory");
-	madvise(r->base + i * CHUNK, CHUNK, MADV_DONTNEED);
-	r->key[i] = 0;
-	r->filled--;
+	madvise(region.base + i * CHUNK, CHUNK, MADV_DONTNEED);
+	region.key[i] = 0;
 }
 
-static void drop_region(struct control *c, struct region *r)
+static void drop_region(void)
 {
 	unsigned long i;
 
-	for (i = 0; i < r->chunks; i++) {
-		if (r->key[i])
-			drop_chunk(c, r, i);
+	for (i = 0; i < region.chunks; i++) {
+		if (region.key[i])
+			drop_chunk(i);
 	}
 }
 
-static void run_anon(struct control *c, enum worker_id id)
+static void start_anon(void)
 {
-	uint64_t rnd = c->seed * 31 + id;
-	struct region r;
-	unsigned long i;
-	bool drop;
-
-	region_init(&r, c->total / ANON_SHARE,
+	region_init(c->total / ANON_SHARE,
 		    id == WORKER_ANON_HUGE ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
 	if (c->spoil) {
-		fill_chunk(&r, 0, 1);
-		r.base[PAGE]++;
-	}
-	for (;;) {
-		next_phase(c, id, &drop);
-		if (drop) {
-			drop_region(c, &r);
-			dropped(c, id);
-			continue;
-		}
-		i = random_next(&rnd) % r.chunks;
-		if (r.key[i])
-			drop_chunk(c, &r, i);
-		else
-			fill_chunk(&r, i, random_next(&rnd) | 1);
-		c->work[id]++;
+		fill_chunk(0, 1);
+		region.base[PAGE]++;
 	}
 }
 
-/* Another 2 MiB while there is room, else back with some */
-static void fill_or_yield(struct control *c, struct region *r, uint64_t *rnd)
+static unsigned int step_anon(void)
 {
-	uint64_t available = meminfo("MemAvailable:") * 100 / c->total;
-	unsigned long i = random_next(rnd) % r->chunks;
+	unsigned long i = roll(region.chunks);
 
-	if (available >= FILL_HIGH && !r->key[i])
-		fill_chunk(r, i, random_next(rnd) | 1);
-	else if (available < FILL_LOW && r->key[i])
-		drop_chunk(c, r, i);
-	else if (available < FILL_HIGH && available >= FILL_LOW)
-		nap(2);
-	if (available < FILL_HIGH)
-		c->peak[WORKER_FILL] = true;
+	if (region.key[i])
+		drop_chunk(i);
+	else
+		fill_chunk(i, new_key());
+	return 1;
 }
 
-static void run_fill(struct control *c, enum worker_id id)
-{
-	uint64_t rnd = c->seed * 31 + id;
-	struct region r;
-	unsigned long i;
-	bool drop;
+static struct {
+	volatile char *tables;	/* memory that is never written, see grow_tables() */
+	uint64_t grown, most;
+	int hole;
+	unsigned int brim_steps;
+} surge;
 
-	region_init(&r, c->total, MADV_HUGEPAGE);
+static void start_surge(void)
+{
+	region_init(c->total, MADV_HUGEPAGE);
 	/* Pages of both sizes: a huge page is filled faster, small ones scatter */
-	for (i = 0; i < r.chunks; i += 4)
-		madvise(r.base + i * CHUNK, CHUNK, MADV_NOHUGEPAGE);
+	madvise(region.base, region.chunks / 4 * CHUNK, MADV_NOHUGEPAGE);
+	surge.most = c->total / TABLES_SHARE / PAGE;
+	surge.hole = open(name("/storm/hole%u", id, 0), O_RDWR | O_CREAT, 0600);
+	if (surge.hole < 0 || ftruncate(surge.hole, c->total / CACHE_SHARE + CACHE_PER_BATCH))
+		exit(1);
 	/* Better this one than the storm */
 	write_text("/proc/self/oom_score_adj", "1000");
-	for (;;) {
-		if (next_phase(c, id, &drop) == PHASE_SURGE) {
-			fill_or_yield(c, &r, &rnd);
-			continue;
-		}
-		drop_region(c, &r);
-		if (drop)
-			dropped(c, id);
-		else
-			nap(10);
-	}
 }
 
 /*
  * A read of untouched memory maps the zero page: a page table for every 2 MiB
  * of addresses, and no page of its own.
  */
-static void run_tables(struct control *c, enum worker_id id)
+static void grow_tables(unsigned int nr)
 {
-	uint64_t most = c->total / TABLES_SHARE / PAGE, done;
-	volatile char *base;
-	bool drop;
-
-	for (;;) {
-		if (next_phase(c, id, &drop) != PHASE_SURGE) {
-			if (drop)
-				dropped(c, id);
-			nap(10);
-			continue;
-		}
-		base = mmap(NULL, most * CHUNK, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS |
-			    MAP_NORESERVE, -1, 0);
-		if (base == MAP_FAILED)
-			exit(1);
-		madvise((void *)base, most * CHUNK, MADV_NOHUGEPAGE);
-		for (done = 0; done < most && c->phase == PHASE_SURGE; done++) {
-			(void)base[done * CHUNK];
-			c->work[id]++;
-		}
-		c->peak[id] = true;
-		while (c->phase == PHASE_SURGE)
-			nap(10);
-		munmap((void *)base, most * CHUNK);
+	if (!surge.tables) {
+		surge.tables = map_memory(surge.most * CHUNK);
+		madvise((void *)surge.tables, surge.most * CHUNK, MADV_NOHUGEPAGE);
 	}
+	for (; nr && surge.grown < surge.most; nr--)
+		(void)surge.tables[CHUNK * surge.grown++];
 }
 
-static void file_name(char *name, size_t len, unsigned int i)
+/* Page cache that can be reclaimed at once: pages of a file that is one hole */
+static void read_hole(void)
 {
-	snprintf(name, len, "/storm/d%u/f%u", i % 16, i);
+	static char buf[256 << 10];
+	static uint64_t at;
+	uint64_t end = at + CACHE_PER_BATCH;
+
+	for (; at < end; at += sizeof(buf)) {
+		if (pread(surge.hole, buf, sizeof(buf), at) != sizeof(buf) || buf[0] || buf[PAGE - 1])
+			storm_error(c, "wrong data in a hole");
+	}
+	at %= c->total / CACHE_SHARE;
 }
 
-static bool write_file(unsigned int i, uint64_t key, unsigned int pages)
+/*
+ * Tables and movable memory grow in step, so that they lie between one another
+ * in the same way however fast the machine is. Once there is no more room some
+ * movable memory comes and goes.
+ */
+static unsigned int step_surge(void)
+{
+	bool full = meminfo("MemAvailable:") * 100 < BRIM * c->total;
+	unsigned long i;
+	unsigned int n;
+
+	grow_tables(BATCH * TABLES_PER_CHUNK);
+	read_hole();
+	for (n = 0; n < BATCH; n++) {
+		i = roll(region.chunks);
+		if (region.key[i] && full)
+			drop_chunk(i);
+		else if (!region.key[i] && !full)
+			fill_chunk(i, new_key());
+	}
+	if (full || surge.brim_steps)
+		surge.brim_steps++;
+	c->peak[id] = surge.brim_steps >= BRIM_STEPS && surge.grown == surge.most;
+	return 1;
+}
+
+static void drop_surge(void)
+{
+	drop_region();
+	if (surge.tables)
+		munmap((void *)surge.tables, surge.most * CHUNK);
+	surge.tables = NULL;
+	surge.grown = 0;
+	surge.brim_steps = 0;
+}
+
+static struct file {
+	uint64_t key;		/* 0 while there is no such file */
+	unsigned int pages;
+} files[FILES_MAX];
+
+static int open_file(unsigned int i, int flags)
+{
+	return open(name("/storm/d%u/f%u", i % FOLDERS, i), flags, 0600);
+}
+
+static void remove_file(unsigned int i)
+{
+	unlink(name("/storm/d%u/f%u", i % FOLDERS, i));
+	files[i].key = 0;
+}
+
+/* How many of @nr pages of that key could be written */
+static unsigned int write_pages(int fd, uint64_t key, unsigned int nr)
 {
 	static uint64_t page[PAGE / 8];
-	char name[64];
 	unsigned int n;
-	int fd;
 
-	file_name(name, sizeof(name), i);
-	fd = open(name, O_CREAT | O_TRUNC | O_WRONLY, 0600);
-	if (fd < 0)
-		return false;
-	for (n = 0; n < pages; n++) {
+	for (n = 0; n < nr; n++) {
 		stamp(page, key + n);
 		if (write(fd, page, PAGE) != PAGE)
 			break;
 	}
-	close(fd);
-	if (n == pages)
-		return true;
-	unlink(name);
-	return false;
+	return n;
 }
 
-static void check_file(struct control *c, unsigned int i, uint64_t key, unsigned int pages)
+/* How many of @nr pages of that key are there and right */
+static unsigned int check_pages(int fd, uint64_t key, unsigned int nr)
 {
 	static uint64_t page[PAGE / 8];
-	char name[64];
 	unsigned int n;
-	int fd;
 
-	file_name(name, sizeof(name), i);
-	fd = open(name, O_RDONLY);
-	if (fd < 0)
-		storm_error(c, "a file cannot be opened");
-	for (n = 0; fd >= 0 && n < pages; n++) {
-		if (read(fd, page, PAGE) != (ssize_t)PAGE) {
-			storm_error(c, "a file cannot be read");
+	for (n = 0; n < nr; n++) {
+		if (read(fd, page, PAGE) != PAGE || !stamped(page, key + n))
 			break;
-		}
-		if (!stamped(page, key + n)) {
-			storm_error(c, "wrong data in a file");
-			break;
-		}
 	}
-	if (fd >= 0)
-		close(fd);
+	return n;
+}
+
+static void make_file(unsigned int i)
+{
+	int fd = open_file(i, O_CREAT | O_TRUNC | O_WRONLY);
+	struct file *f = &files[i];
+
+	if (fd < 0)
+		return;
+	f->pages = 1 + roll(FILE_PAGES_MAX);
+	f->key = new_key();
+	if (write_pages(fd, f->key, f->pages) < f->pages)
+		remove_file(i);
+	close(fd);
+}
+
+static void check_file(unsigned int i)
+{
+	int fd = open_file(i, O_RDONLY);
+
+	if (fd < 0 || check_pages(fd, files[i].key, files[i].pages) < files[i].pages)
+		storm_error(c, "wrong data in a file");
+	close(fd);
+}
+
+static void start_files(void)
+{
+	make_folders("/storm/d%u", FOLDERS);
 }
 
 /* On the loop device: page cache that can be reclaimed and read again */
-static void run_files(struct control *c, enum worker_id id)
+static unsigned int step_files(void)
 {
-	static struct { uint64_t key; unsigned int pages; } files[FILES_MAX];
-	uint64_t rnd = c->seed * 31 + id, most = c->total / FILES_MEMORY;
-	unsigned int i, dice;
-	char name[64];
-	bool drop;
+	uint64_t most = c->total / FILES_MEMORY;
+	unsigned int i = roll(most < FILES_MAX ? most : FILES_MAX);
 
-	most = most < FILES_MAX ? most : FILES_MAX;
-	for (i = 0; i < 16; i++) {
-		snprintf(name, sizeof(name), "/storm/d%u", i);
-		mkdir(name, 0700);
+	if (!files[i].key) {
+		make_file(i);
+		return 1;
 	}
-	for (;;) {
-		next_phase(c, id, &drop);
-		if (drop) {
-			dropped(c, id);
-			continue;
+	check_file(i);
+	if (!roll(8))
+		remove_file(i);
+	return 1;
+}
+
+static void drop_files(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < FILES_MAX; i++) {
+		if (files[i].key) {
+			check_file(i);
+			remove_file(i);
 		}
-		i = random_next(&rnd) % most;
-		dice = random_next(&rnd) % 8;
-		if (!files[i].key) {
-			files[i].pages = 1 + random_next(&rnd) % FILE_PAGES_MAX;
-			files[i].key = random_next(&rnd) | 1;
-			if (!write_file(i, files[i].key, files[i].pages))
-				files[i].key = 0;
-		} else {
-			check_file(c, i, files[i].key, files[i].pages);
-			if (!dice) {
-				file_name(name, sizeof(name), i);
-				unlink(name);
-				files[i].key = 0;
-			}
-		}
-		c->work[id]++;
 	}
+}
+
+static void start_names(void)
+{
+	make_folders("/tmp/names%u", NAMES_FOLDERS);
+}
+
+static void drop_names(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < NAMES_FOLDERS * NAMES_PER_FOLDER; i++)
+		unlink(name("/tmp/names%u/%u", i % NAMES_FOLDERS, i / NAMES_FOLDERS));
 }
 
 /* Empty files made and deleted, and names looked up that are not there */
-static void run_names(struct control *c, enum worker_id id)
+static unsigned int step_names(void)
 {
-	uint64_t rnd = c->seed * 31 + id;
-	unsigned int dir, file;
+	unsigned int folder = roll(NAMES_FOLDERS), file = roll(NAMES_PER_FOLDER);
+	const char *path = name("/tmp/names%u/%u", folder, file);
 	struct stat st;
-	char name[64];
-	bool drop;
-	int fd;
 
-	for (dir = 0; dir < NAMES_DIRS; dir++) {
-		snprintf(name, sizeof(name), "/tmp/names%u", dir);
-		mkdir(name, 0700);
-	}
-	for (;;) {
-		next_phase(c, id, &drop);
-		if (drop) {
-			dropped(c, id);
-			continue;
-		}
-		dir = random_next(&rnd) % NAMES_DIRS;
-		file = random_next(&rnd) % NAMES_PER_DIR;
-		snprintf(name, sizeof(name), "/tmp/names%u/%u", dir, file);
-		if (unlink(name)) {
-			fd = open(name, O_CREAT | O_WRONLY, 0600);
-			if (fd >= 0)
-				close(fd);
-		}
-		snprintf(name, sizeof(name), "/storm/d%u/no%llu", dir % 16,
-			 (unsigned long long)random_next(&rnd) % 1000000);
-		stat(name, &st);
-		c->work[id]++;
-	}
+	if (unlink(path))
+		close(open(path, O_CREAT | O_WRONLY, 0600));
+	stat(name("/storm/d%u/no%u", folder % FOLDERS, roll(1000000)), &st);
+	return 1;
 }
 
-static void child(uint64_t rnd)
-{
-	unsigned long bytes = (1 + rnd % 64) * 16 * PAGE, offset;
-	char *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+static unsigned int children;
 
-	for (offset = 0; p != MAP_FAILED && offset < bytes; offset += PAGE)
+static void child(uint64_t dice)
+{
+	unsigned long bytes = (1 + dice % 64) * 16 * PAGE, offset;
+	char *p = map_memory(bytes);
+
+	for (offset = 0; offset < bytes; offset += PAGE)
 		p[offset] = 1;
-	nap(rnd % 200);
+	nap(dice % 200);
 	_exit(0);
 }
 
-static void run_fork(struct control *c, enum worker_id id)
+/* Wait for one child at least while there are more than @most */
+static unsigned int reap(unsigned int most)
 {
-	uint64_t rnd = c->seed * 31 + id;
-	unsigned int running = 0;
-	bool drop;
-	pid_t pid;
+	unsigned int before = children;
 
-	for (;;) {
-		while (running && c->phase == PHASE_HOLD && wait(NULL) > 0)
-			running--;
-		next_phase(c, id, &drop);
-		if (running < 24) {
-			random_next(&rnd);
-			pid = fork();
-			if (!pid)
-				child(rnd);
-			running += pid > 0;
-		}
-		while (running && waitpid(-1, NULL, running < 24 && !drop ? WNOHANG : 0) > 0) {
-			running--;
-			c->work[id]++;
-		}
-		if (drop)
-			dropped(c, id);
-	}
+	while (children && waitpid(-1, NULL, children > most ? 0 : WNOHANG) > 0)
+		children--;
+	return before - children;
 }
 
-struct channel {
+static unsigned int step_fork(void)
+{
+	uint64_t dice = random_next(&rnd);
+	pid_t pid = fork();
+
+	if (!pid)
+		child(dice);
+	children += pid > 0;
+	return reap(CHILDREN - 1);
+}
+
+static void hold_fork(void)
+{
+	reap(0);
+}
+
+static struct channel {
 	int from, to;
 	uint64_t key;
-	unsigned int pages;
-};
+	unsigned int pages;	/* in flight; 0 while it is closed */
+} channels[PIPES];
 
-static bool read_all(int fd, void *buf, size_t len)
+static void close_channel(struct channel *ch)
 {
-	size_t done = 0;
-	ssize_t n;
-
-	while (done < len) {
-		n = read(fd, (char *)buf + done, len - done);
-		if (n <= 0)
-			return false;
-		done += n;
-	}
-	return true;
-}
-
-static void close_channel(struct control *c, struct channel *ch)
-{
-	static uint64_t page[PAGE / 8];
-	unsigned int i;
-
-	for (i = 0; i < ch->pages; i++) {
-		if (!read_all(ch->from, page, PAGE) || !stamped(page, ch->key + i)) {
-			storm_error(c, "wrong data in a pipe or socket");
-			break;
-		}
-	}
+	if (check_pages(ch->from, ch->key, ch->pages) < ch->pages)
+		storm_error(c, "wrong data in a pipe or socket");
 	close(ch->from);
 	close(ch->to);
 	ch->pages = 0;
 }
 
-static void open_channel(struct channel *ch, uint64_t rnd)
+static void open_channel(struct channel *ch)
 {
-	static uint64_t page[PAGE / 8];
-	unsigned int want = 1 + rnd % 12;
-	bool pipe_like = rnd & 64;
 	int fd[2];
 
-	if (pipe_like ? pipe2(fd, O_NONBLOCK) :
+	if (roll(2) ? pipe2(fd, O_NONBLOCK) :
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fd))
 		return;
 	ch->from = fd[0];
 	ch->to = fd[1];
-	ch->key = rnd;
-	for (ch->pages = 0; ch->pages < want; ch->pages++) {
-		stamp(page, ch->key + ch->pages);
-		if (write(ch->to, page, PAGE) != (ssize_t)PAGE)
-			break;
-	}
+	ch->key = new_key();
+	ch->pages = write_pages(ch->to, ch->key, 1 + roll(12));
 	if (ch->pages)
 		return;
 	close(fd[0]);
 	close(fd[1]);
 }
 
-/* Kernel memory that lives for a while: a channel is replaced at random */
-static void run_pipes(struct control *c, enum worker_id id)
+static void start_pipes(void)
 {
-	static struct channel channels[PIPES];
-	uint64_t rnd = c->seed * 31 + id;
 	struct rlimit limit = { 2 * PIPES + 64, 2 * PIPES + 64 };
-	unsigned int i;
-	bool drop;
 
 	setrlimit(RLIMIT_NOFILE, &limit);
-	for (;;) {
-		next_phase(c, id, &drop);
-		if (drop) {
-			/* The older half stays, as connections of a server do */
-			for (i = PIPES / 2; i < PIPES; i++) {
-				if (channels[i].pages)
-					close_channel(c, &channels[i]);
-			}
-			dropped(c, id);
-			continue;
-		}
-		i = random_next(&rnd) % PIPES;
+}
+
+/* Kernel memory that lives for a while: a channel is replaced at random */
+static unsigned int step_pipes(void)
+{
+	struct channel *ch;
+	unsigned int n;
+
+	for (n = 0; n < 16; n++) {
+		ch = &channels[roll(PIPES)];
+		if (ch->pages)
+			close_channel(ch);
+		open_channel(ch);
+	}
+	return n;
+}
+
+static void drop_pipes(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < PIPES; i++) {
 		if (channels[i].pages)
-			close_channel(c, &channels[i]);
-		open_channel(&channels[i], random_next(&rnd));
-		c->work[id]++;
-		if (!(c->work[id] % 16))
-			nap(5);
+			close_channel(&channels[i]);
 	}
 }
 
-static int udp_socket(struct sockaddr_in *addr)
-{
-	int fd = socket(AF_INET, SOCK_DGRAM, 0), size = 4 << 20;
-	struct timeval timeout = { .tv_sec = 1 };
-	socklen_t len = sizeof(*addr);
+static struct sockaddr_in udp_address;
+static int udp_socket;
 
-	*addr = (struct sockaddr_in) {
-		.sin_family = AF_INET,
-		.sin_addr.s_addr = htonl(INADDR_LOOPBACK),
-	};
-	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
-	if (bind(fd, (struct sockaddr *)addr, len) || getsockname(fd, (struct sockaddr *)addr, &len))
+static void start_udp(void)
+{
+	struct timeval timeout = { .tv_sec = 1 };
+	socklen_t len = sizeof(udp_address);
+	int size = 4 << 20;
+
+	udp_socket = socket(AF_INET, SOCK_DGRAM, 0);
+	udp_address.sin_family = AF_INET;
+	udp_address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	setsockopt(udp_socket, SOL_SOCKET, SO_RCVBUF, &size, sizeof(size));
+	setsockopt(udp_socket, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+	if (bind(udp_socket, (struct sockaddr *)&udp_address, len) ||
+	    getsockname(udp_socket, (struct sockaddr *)&udp_address, &len))
 		exit(1);
-	return fd;
+}
+
+static uint64_t datagram[DATAGRAM / 8];
+
+/* Returns how many were sent */
+static int send_datagrams(uint64_t key)
+{
+	int i;
+
+	for (i = 0; i < DATAGRAMS; i++) {
+		datagram[0] = mix(key + i);
+		datagram[DATAGRAM / 8 - 1] = mix(~(key + i));
+		if (sendto(udp_socket, datagram, DATAGRAM, 0, (struct sockaddr *)&udp_address,
+			   sizeof(udp_address)) < 0)
+			break;
+	}
+	return i;
+}
+
+/* A datagram may be lost; one that arrives is right, and in order */
+static unsigned int receive_datagrams(uint64_t key, int sent)
+{
+	unsigned int received = 0;
+	int i = 0;
+
+	while (sent-- && recv(udp_socket, datagram, DATAGRAM, 0) == DATAGRAM) {
+		received++;
+		while (i < DATAGRAMS && datagram[0] != mix(key + i))
+			i++;
+		if (i == DATAGRAMS || datagram[DATAGRAM / 8 - 1] != mix(~(key + i)))
+			storm_error(c, "wrong data in a datagram");
+	}
+	return received;
 }
 
 /* A few large datagrams in flight at a time */
-static void run_udp(struct control *c, enum worker_id id)
+static unsigned int step_udp(void)
 {
-	static uint64_t out[DATAGRAM / 8], in[DATAGRAM / 8];
-	uint64_t rnd = c->seed * 31 + id, key;
-	struct sockaddr_in addr;
-	int fd = udp_socket(&addr), i, sent;
-	bool drop;
+	uint64_t key = new_key();
 
-	for (;;) {
-		next_phase(c, id, &drop);
-		if (drop) {
-			dropped(c, id);
-			continue;
-		}
-		while (recv(fd, in, sizeof(in), MSG_DONTWAIT) > 0)
-			;
-		key = random_next(&rnd);
-		for (sent = 0; sent < 16; sent++) {
-			out[0] = mix(key + sent);
-			out[DATAGRAM / 8 - 1] = mix(~(key + sent));
-			if (sendto(fd, out, sizeof(out), 0, (struct sockaddr *)&addr,
-				   sizeof(addr)) < 0)
-				break;
-		}
-		/* A datagram may be lost; one that arrives is right, and in order */
-		for (i = 0; sent-- > 0; c->work[id]++) {
-			if (recv(fd, in, sizeof(in), 0) != sizeof(in))
-				break;
-			while (i < 16 && in[0] != mix(key + i))
-				i++;
-			if (i == 16 || in[DATAGRAM / 8 - 1] != mix(~(key + i)))
-				storm_error(c, "wrong data in a datagram");
-		}
-		nap(2);
-	}
+	/* What came too late for the last step */
+	while (recv(udp_socket, datagram, DATAGRAM, MSG_DONTWAIT) > 0)
+		;
+	return receive_datagrams(key, send_datagrams(key));
 }
 
-static void run_hugetlb(struct control *c, enum worker_id id)
-{
-	static const char pool[] = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
-	uint64_t rnd = c->seed * 31 + id;
-	char text[16];
-	bool drop;
+static const char huge_pool[] = "/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages";
 
-	for (;;) {
-		next_phase(c, id, &drop);
-		if (drop) {
-			write_text(pool, "0");
-			dropped(c, id);
-			continue;
-		}
-		snprintf(text, sizeof(text), "%u", (unsigned int)(random_next(&rnd) % 64));
-		write_text(pool, text);
-		c->work[id]++;
-		nap(200);
-	}
+static unsigned int step_hugetlb(void)
+{
+	write_text(huge_pool, name("%u", roll(64), 0));
+	return 1;
 }
 
-static void run_atomic(struct control *c, enum worker_id id)
+static void drop_hugetlb(void)
 {
-	char text[16];
-	bool drop;
+	write_text(huge_pool, "0");
+}
 
-	snprintf(text, sizeof(text), "%u", ATOMIC_BURST);
-	for (;;) {
-		if (next_phase(c, id, &drop) == PHASE_SURGE) {
-			write_text("/sys/kernel/debug/storm_tool/burst", text);
-			c->work[id]++;
-		}
-		if (drop)
-			dropped(c, id);
-		nap(50);
-	}
+static unsigned int step_atomic(void)
+{
+	write_text("/sys/kernel/debug/storm_tool/burst", "16");
+	return 1;
+}
+
+static void start_pace(void)
+{
+	struct sched_param highest = { sched_get_priority_max(SCHED_FIFO) };
+
+	sched_setscheduler(0, SCHED_FIFO, &highest);
+}
+
+/*
+ * How fast is the machine? A loop in user space, ahead of everything else, five
+ * times a second. That the host lets the CPU wait, even to begin, counts as slow.
+ * Returns turns a millisecond.
+ */
+static unsigned int step_pace(void)
+{
+	volatile unsigned int turns = PACE_TURNS;
+	static double begin;
+	double left;
+
+	begin += 0.2;
+	left = begin - now();
+	if (left > 0)
+		usleep(left * 1e6);
+	else
+		begin = now();
+	while (turns)
+		turns--;
+	return PACE_TURNS / 1000 / (now() - begin);
 }
 
 const struct worker workers[NR_WORKERS] = {
-	[WORKER_ANON_SMALL]	= { "anon", true, false, run_anon },
-	[WORKER_ANON_HUGE]	= { "anon_huge", true, false, run_anon },
-	[WORKER_FILL]		= { "fill", false, true, run_fill },
-	[WORKER_TABLES]		= { "tables", false, true, run_tables },
-	[WORKER_TABLES2]	= { "tables2", false, true, run_tables },
-	[WORKER_FILES]		= { "files", true, false, run_files },
-	[WORKER_NAMES]		= { "names", true, false, run_names },
-	[WORKER_FORK]		= { "fork", true, false, run_fork },
-	[WORKER_PIPES]		= { "pipes", true, false, run_pipes },
-	[WORKER_UDP]		= { "udp", true, false, run_udp },
-	[WORKER_HUGETLB]	= { "hugetlb", false, false, run_hugetlb },
-	[WORKER_ATOMIC]		= { "atomic", false, true, run_atomic },
+	[WORKER_ANON_SMALL] = { "anon", start_anon, step_anon, drop_region, .counted = true },
+	[WORKER_ANON_HUGE] = { "anon_huge", start_anon, step_anon, drop_region, .counted = true },
+	[WORKER_SURGE] = { "surge", start_surge, step_surge, drop_surge, .surges = true },
+	[WORKER_SURGE2] = { "surge2", start_surge, step_surge, drop_surge, .surges = true },
+	[WORKER_FILES] = { "files", start_files, step_files, drop_files, .counted = true },
+	[WORKER_NAMES] = { "names", start_names, step_names, drop_names, .counted = true },
+	[WORKER_FORK] = { "fork", NULL, step_fork, .hold = hold_fork, .counted = true },
+	[WORKER_PIPES] = { "pipes", start_pipes, step_pipes, drop_pipes, .counted = true, .pause = 5 },
+	[WORKER_UDP] = { "udp", start_udp, step_udp, .counted = true, .pause = 2 },
+	[WORKER_HUGETLB] = { "hugetlb", NULL, step_hugetlb, drop_hugetlb, .pause = 200 },
+	[WORKER_ATOMIC] = { "atomic", NULL, step_atomic, .surges = true, .pause = 50 },
+	[WORKER_PACE] = { "pace", start_pace, step_pace, .counted = true },
 };
+
+static void call(void (*function)(void))
+{
+	if (function)
+		function();
+}
+
+/* Stand still, or give back what can be given back and stand still */
+static void obey(const struct worker *w, enum phase phase)
+{
+	if (c->reached[id] != (int)phase) {
+		call(w->hold);
+		if (phase == PHASE_DROP)
+			call(w->drop);
+		c->reached[id] = phase;
+	}
+	nap(20);
+}
+
+/*
+ * The mixed load goes on slowly during a surge: what it allocates there comes to lie
+ * in gigabytes that were whole, and how much that is must not depend on the machine.
+ */
+static void work(const struct worker *w)
+{
+	unsigned int n;
+
+	c->work[id] += w->step();
+	if (w->pause)
+		nap(w->pause);
+	for (n = 0; n < SURGE_PAUSE / 20 && c->phase == PHASE_SURGE && !w->surges; n++)
+		nap(20);
+}
+
+void run_worker(struct control *control, enum worker_id worker)
+{
+	const struct worker *w = &workers[worker];
+	enum phase phase, last = PHASE_HOLD;
+
+	c = control;
+	id = worker;
+	rnd = c->seed * 31 + id;
+	call(w->start);
+	for (; (phase = c->phase) != PHASE_END; last = phase) {
+		/* What is of the surge ends with it */
+		if (w->surges && last == PHASE_SURGE && phase != PHASE_SURGE)
+			call(w->drop);
+		if (phase == PHASE_HOLD || phase == PHASE_DROP)
+			obey(w, phase);
+		else if (w->surges && phase != PHASE_SURGE)
+			nap(10);
+		else
+			work(w);
+	}
+}

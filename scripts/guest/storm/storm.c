@@ -2,11 +2,17 @@
 /*
  * A reproducible mixed load. usage: storm ROUNDS SECONDS SEED [spoil]
  *
- * A round is SECONDS / 3 of mixed load, a surge in which kernel memory grows
- * past its gigabytes while movable memory fills the rest, for SECONDS / 3 or
- * until both have happened, and mixed load again. After a round the gigabytes are counted and as many 1 GiB pages
- * allocated as can be had: with what the load holds still in place, and after
- * it has dropped it. Prints lines of words separated by tabs:
+ * A round is SECONDS of mixed load, and amid it a surge: kernel memory grows past
+ * its gigabytes while movable memory fills the rest, for as long as that takes.
+ * After a round the gigabytes are counted and as many 1 GiB pages allocated as
+ * can be had: with what the load holds still in place, and after it has dropped
+ * it and has ended. Rounds begin alike.
+ *
+ * Work is counted in the mixed load only: every kernel has the same time for it,
+ * while a surge is the same amount, and its time is what differs. The worker pace
+ * says how fast the machine was in just that time, whatever else ran on it.
+ *
+ * Prints lines of words separated by tabs:
  *
  *   gigabyte ROUND MOMENT NUMBER ZONE PRESENT RESERVED SLAB PGTABLE OTHER MOVABLE FREE
  *   round    ROUND MOMENT TAINTED OBTAINABLE and the columns of print_head()
@@ -15,6 +21,7 @@
  * storm writes a wrong word itself, to show that it finds it.
  */
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
@@ -35,6 +42,7 @@ static const char * const counters[] = {
 	"compact_stall", "compact_success", "compact_migrate_scanned", "compact_free_scanned",
 	"pgmigrate_success", "thp_fault_alloc", "thp_fault_fallback", "oom_kill",
 };
+#define LONGEST_IRQSOFF	"/sys/kernel/tracing/tracing_max_latency"
 #define NR_COUNTERS	(sizeof(counters) / sizeof(counters[0]))
 
 static pid_t pids[NR_WORKERS];
@@ -138,7 +146,7 @@ static void start_worker(struct control *c, enum worker_id id)
 	}
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	write_text("/proc/self/oom_score_adj", "-900");
-	workers[id].run(c, id);
+	run_worker(c, id);
 	exit(0);
 }
 
@@ -170,27 +178,26 @@ static void revive_workers(struct control *c)
 	}
 }
 
-/* Kernel memory has grown as far as it is meant to, and movable memory fills the rest */
-static bool surge_is_full(const struct control *c)
+/* Kernel memory has grown as far as it is meant to, and movable memory filled the rest */
+static bool surge_is_over(const struct control *c)
 {
-	return c->peak[WORKER_TABLES] && c->peak[WORKER_TABLES2] && c->peak[WORKER_FILL];
+	return c->peak[WORKER_SURGE] && c->peak[WORKER_SURGE2];
 }
 
 /*
  * Let the load run, and return the most memory that the kernel held meanwhile.
- * A surge lasts until it is full, but at most four times as long.
+ * A surge ends once it is over, however long that takes within @seconds.
  */
 static uint64_t run_phase(struct control *c, enum phase phase, double seconds)
 {
-	double end = now() + seconds, last = end + 3 * seconds;
+	double end = now() + seconds;
 	uint64_t peak = 0, held;
 	enum worker_id id;
 
 	for (id = 0; id < NR_WORKERS; id++)
 		c->peak[id] = false;
 	c->phase = phase;
-	while (now() < end ||
-	       (phase == PHASE_SURGE && !surge_is_full(c) && now() < last)) {
+	while (now() < end && !(phase == PHASE_SURGE && surge_is_over(c))) {
 		held = kernel_memory();
 		if (held > peak)
 			peak = held;
@@ -243,6 +250,7 @@ struct price {
 	uint64_t vmstat[NR_COUNTERS];
 	uint64_t work[NR_WORKERS];	/* in the mixed load only, whose time is fixed */
 	uint64_t atomic_asked, atomic_failed;
+	uint64_t irqsoff_us;	/* longest section, if that tracer is on */
 	double surge_seconds;
 	bool surge_full;
 };
@@ -255,13 +263,15 @@ static void read_price(struct price *p)
 		p->vmstat[i] = vmstat(counters[i]);
 	p->atomic_asked = field_of("/sys/kernel/debug/storm_tool/burst", "asked");
 	p->atomic_failed = field_of("/sys/kernel/debug/storm_tool/burst", "failed");
+	p->irqsoff_us = read_number(LONGEST_IRQSOFF);
 }
 
 static void print_head(void)
 {
 	unsigned int i;
 
-	printf("round_head\tround\tmoment\ttainted\tobtainable\tkernel_peak_mib\tsurge_seconds\tsurge_full");
+	printf("round_head\tround\tmoment\ttainted\tobtainable\tkernel_peak_mib");
+	printf("\tsurge_seconds\tsurge_full\tirqsoff_us");
 	for (i = 0; i < NR_COUNTERS; i++)
 		printf("\t%s", counters[i]);
 	printf("\tatomic_asked\tatomic_failed");
@@ -276,7 +286,8 @@ static void print_price(const struct price *before, const struct price *after)
 {
 	unsigned int i;
 
-	printf("\t%.0f\t%d", after->surge_seconds, after->surge_full);
+	printf("\t%.1f\t%d\t%llu", after->surge_seconds, after->surge_full,
+	       (unsigned long long)after->irqsoff_us);
 	for (i = 0; i < NR_COUNTERS; i++)
 		printf("\t%llu", (unsigned long long)(after->vmstat[i] - before->vmstat[i]));
 	printf("\t%llu", (unsigned long long)(after->atomic_asked - before->atomic_asked));
@@ -314,6 +325,21 @@ static void drop_caches(void)
 	write_text("/proc/sys/vm/drop_caches", "3");
 }
 
+/* Slabs with nothing in them, which a cache keeps at hand, go back */
+static void shrink_slabs(void)
+{
+	DIR *dir = opendir("/sys/kernel/slab");
+	struct dirent *entry;
+	char path[300];
+
+	while (dir && (entry = readdir(dir))) {
+		snprintf(path, sizeof(path), "/sys/kernel/slab/%s/shrink", entry->d_name);
+		write_text(path, "1");
+	}
+	if (dir)
+		closedir(dir);
+}
+
 static void progress(int round, const char *what)
 {
 	printf("progress\tround %d: %s\n", round, what);
@@ -334,45 +360,29 @@ static uint64_t run_steady(struct control *c, double seconds, struct price *pric
 	return peak;
 }
 
-static uint64_t run_surge(struct control *c, double seconds, struct price *price)
+/*
+ * The load goes on only when the surge has given its memory back: what it allocates
+ * before that comes to lie where no other memory was left.
+ */
+static bool run_surge(struct control *c, struct price *price, uint64_t *peak)
 {
+	uint64_t scanned = vmstat("pgscan_kswapd") + vmstat("pgscan_direct"), most;
 	double start = now();
-	uint64_t peak = run_phase(c, PHASE_SURGE, seconds);
 
+	most = run_phase(c, PHASE_SURGE, 30 + c->total / GIB * 15);
+	*peak = most > *peak ? most : *peak;
 	price->surge_seconds = now() - start;
-	price->surge_full = surge_is_full(c);
-	return peak;
+	price->surge_full = surge_is_over(c) &&
+			    vmstat("pgscan_kswapd") + vmstat("pgscan_direct") > scanned;
+	return wait_for_rest(c, PHASE_HOLD);
 }
 
-static bool one_round(struct control *c, int round, double seconds)
-{
-	struct price before, after = { 0 };
-	uint64_t peak, more;
-
-	read_price(&before);
-	progress(round, "mixed load");
-	peak = run_steady(c, seconds / 3, &after);
-	progress(round, "surge of kernel memory");
-	more = run_surge(c, seconds / 3, &after);
-	peak = more > peak ? more : peak;
-	progress(round, "mixed load");
-	run_steady(c, seconds / 3, &after);
-	progress(round, "counting");
-	if (!wait_for_rest(c, PHASE_HOLD))
-		return false;
-	read_price(&after);
-	count_and_obtain(c, round, "loaded", peak, &before, &after);
-	if (!wait_for_rest(c, PHASE_DROP))
-		return false;
-	drop_caches();
-	count_and_obtain(c, round, "dropped", peak, &before, &after);
-	return true;
-}
-
+/* They begin alike in every round, with nothing */
 static void start_all(struct control *c)
 {
 	enum worker_id id;
 
+	c->phase = PHASE_HOLD;
 	for (id = 0; id < NR_WORKERS; id++)
 		start_worker(c, id);
 }
@@ -386,8 +396,43 @@ static void end_all(struct control *c)
 	c->phase = PHASE_END;
 	while (now() < end && waitpid(-1, NULL, WNOHANG) >= 0)
 		usleep(10000);
-	for (id = 0; id < NR_WORKERS; id++)
-		kill(pids[id], SIGKILL);
+	for (id = 0; id < NR_WORKERS; id++) {
+		if (pids[id])
+			kill(pids[id], SIGKILL);
+		pids[id] = 0;
+	}
+}
+
+static bool one_round(struct control *c, int round, double seconds)
+{
+	struct price before, after = { 0 };
+	uint64_t peak;
+
+	write_text(LONGEST_IRQSOFF, "0");
+	read_price(&before);
+	start_all(c);
+	progress(round, "mixed load");
+	peak = run_steady(c, seconds / 2, &after);
+	progress(round, "surge of kernel memory");
+	if (!run_surge(c, &after, &peak))
+		return false;
+	progress(round, "mixed load");
+	run_steady(c, seconds / 2, &after);
+	progress(round, "counting");
+	if (!wait_for_rest(c, PHASE_HOLD))
+		return false;
+	read_price(&after);
+	count_and_obtain(c, round, "loaded", peak, &before, &after);
+	if (!wait_for_rest(c, PHASE_DROP))
+		return false;
+	end_all(c);
+	/* Inodes go when nothing refers to them any more: the second time */
+	drop_caches();
+	drop_caches();
+	usleep(500000);
+	shrink_slabs();
+	count_and_obtain(c, round, "dropped", peak, &before, &after);
+	return true;
 }
 
 int main(int argc, char **argv)
@@ -409,12 +454,10 @@ int main(int argc, char **argv)
 	c->seed = strtoull(argv[3], NULL, 0);
 	c->spoil = argc == 5;
 	c->total = meminfo("MemTotal:");
-	c->phase = PHASE_HOLD;
 
 	print_head();
 	drop_caches();
 	count_and_obtain(c, 0, "dropped", kernel_memory(), &none, &none);
-	start_all(c);
 	for (round = 1; round <= rounds && good; round++)
 		good = one_round(c, round, atof(argv[2])) && !c->errors;
 	end_all(c);

@@ -18,9 +18,8 @@ enum phase {
 enum worker_id {
 	WORKER_ANON_SMALL,	/* anonymous memory in 4 KiB pages */
 	WORKER_ANON_HUGE,	/* the same, with huge pages where there are any */
-	WORKER_FILL,		/* in a surge: anonymous memory up to the brim */
-	WORKER_TABLES,		/* in a surge: page tables */
-	WORKER_TABLES2,
+	WORKER_SURGE,		/* in a surge: page tables, and anonymous memory up to the brim */
+	WORKER_SURGE2,
 	WORKER_FILES,
 	WORKER_NAMES,		/* inodes and dentries */
 	WORKER_FORK,
@@ -28,6 +27,7 @@ enum worker_id {
 	WORKER_UDP,
 	WORKER_HUGETLB,
 	WORKER_ATOMIC,		/* in a surge: order-3 GFP_ATOMIC bursts */
+	WORKER_PACE,		/* how fast is the machine just now? */
 	NR_WORKERS,
 };
 
@@ -45,9 +45,13 @@ struct control {
 
 struct worker {
 	const char *name;
+	void (*start)(void);
+	unsigned int (*step)(void);	/* returns the work done */
+	void (*drop)(void);	/* give back what can be given back */
+	void (*hold)(void);	/* come to rest */
 	bool counted;		/* its work is a measure of what the load got done */
-	bool surges;		/* has the CPUs to itself in a surge, nearly */
-	void (*run)(struct control *c, enum worker_id id);
+	bool surges;		/* works in a surge only, and has the CPUs nearly to itself then */
+	unsigned int pause;	/* after each step, ms */
 };
 
 extern const struct worker workers[NR_WORKERS];
@@ -65,6 +69,7 @@ struct gigabyte {
 
 #define MAX_GIGABYTES	256
 
+void run_worker(struct control *c, enum worker_id id);
 void storm_error(struct control *c, const char *what);
 uint64_t mix(uint64_t x);
 uint64_t random_next(uint64_t *state);
