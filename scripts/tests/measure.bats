@@ -102,7 +102,7 @@ calibrated()
 		}
 		/^(#|$)/ { next }
 		{ name = $1; sub(/, .*/, "", name) }
-		!(name in known) && name != "1 GiB page" { print "no such case: " $1; bad = 1 }
+		!(name in known) && name != "1 GiB page" && name != "storm" { print "no such case: " $1; bad = 1 }
 		$2 !~ /^(alloc|free|both)$/ || $3 !~ /^-?[0-9.]+$/ || NF != 4 { print "cannot be read: " $0; bad = 1 }
 		{ n++ }
 		END { exit bad || n < 20 }' \
@@ -165,6 +165,28 @@ paper_guests()
 	grep -q "^surges that filled memory	2 of 2	2 of 2$" "$dir/price"
 	grep -q "^work done by the mixed load, of the first kernel	100%	100%$" "$dir/price"
 	[ -z "$(ls -d "$SPB_CACHE"/results/storm-unfinished-* 2>/dev/null)" ]
+}
+
+# priced NAME WORK PACE SURGE-SECONDS FULL: a round of that kernel
+priced()
+{
+	printf '%s\t1\tloaded\t4\t9\t1500\t%s\t%s\t%s\t%s\t%s\n' "$1" "$4" "$5" "$2" "$2" "$3"
+}
+
+@test "storm: work is compared at the same speed of the machine" {
+	cd "$BATS_TEST_TMPDIR"
+	{
+		printf 'kernel\tround\tmoment\ttainted\tobtainable\tkernel_peak_mib'
+		printf '\tsurge_seconds\tsurge_full\twork_anon\twork_udp\twork_pace\n'
+		priced as-fast 100 3000 10.0 1
+		priced machine-slow 45 1500 20.0 1
+		priced kernel-slow 90 3000 11.0 0
+	} >rounds
+	run "$REPO/scripts/storm-price" .
+	expect 0 "surges that filled memory	1 of 1	1 of 1	0 of 1" \
+		"time that a surge took, of the first kernel	100%	200%	110%" \
+		"speed of the machine meanwhile, of the first kernel	100%	50%	100%" \
+		"work done by the mixed load, of the first kernel	100%	90%	90%"
 }
 
 @test "storm: interrupted, it keeps the finished rounds, and goes on from there" {
