@@ -117,6 +117,12 @@ send-dry-run:
 tables:
 	@$(S)/update-readme
 
+.PHONY: record
+#:   record        write patches/record: what the last make check built, booted and
+#:                 mutated need not be repeated elsewhere (RECORD=0 make check does)
+record:
+	@$(S)/update-record
+
 .PHONY: clean
 #:   clean         remove builds and results; sources and compiler cache stay
 clean:

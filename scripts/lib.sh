@@ -39,7 +39,7 @@ trap 'unexpected $? $LINENO "$BASH_COMMAND"' ERR
 # Create the cache folder, or say why it cannot be used
 need_cache()
 {
-	if ! mkdir -p "$CACHE"/{locks,downloads,v,results,log} 2>/dev/null || [ ! -w "$CACHE" ]; then
+	if ! mkdir -p "$CACHE"/{locks,downloads,v,results,log,passed} 2>/dev/null || [ ! -w "$CACHE" ]; then
 		die "cannot write to the cache folder $CACHE; set SPB_CACHE to a folder that can be written"
 	fi
 	CACHE=$(cd "$CACHE" && pwd)
@@ -207,6 +207,30 @@ series_hash()
 series_has_topic()
 {
 	series_patches | grep -q "^$1/"
+}
+
+# passed_before KIND KEY: has a check of that kind passed where all that it depends
+# on, which KEY stands for, was the same? On this machine or, as patches/record
+# says, on another; RECORD=0 does not ask that. See also update-record.
+passed_before()
+{
+	[ -e "$CACHE/passed/$1 $2" ] || {
+		[ "${RECORD:-1}" != 0 ] && grep -qxF "$1 $2" "$ROOT/patches/record" 2>/dev/null
+	} || return
+	echo "$1 $2" >>"$CACHE/passed/of-$1"
+}
+
+# passed KIND KEY: remember that it did
+passed()
+{
+	: >"$CACHE/passed/$1 $2"
+	passed_before "$1" "$2"
+}
+
+# from_here KIND: what this run relies on is what update-record writes down
+from_here()
+{
+	: >"$CACHE/passed/of-$1"
 }
 
 # content_hash PATH ...: one line that changes whenever a file below PATHs does
