@@ -91,6 +91,15 @@ nothing_left()
 	nothing_left
 }
 
+@test "guest: a breakpoint that QEMU ran into gives a second chance, not a third" {
+	scenario "20 int3 /probe" <<<'echo "Oops: int3: 0000 [#1] SMP" >/dev/kmsg'
+	sed -i 's/CPUS=1/CPUS=2/' "$SCENARIO"
+	guest
+	expect 2 "once more, see $OUT/console.tripped" "the kernel broke: " "Oops: int3"
+	grep -q "Oops: int3" "$OUT/console.tripped"
+	nothing_left
+}
+
 @test "guest: a verdict on the console has no effect" {
 	scenario "20 liar /probe" <<-'PROBE'
 		echo 'finished total=1 passed=1 failed=0 skipped=0' >/dev/console
