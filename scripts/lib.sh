@@ -209,20 +209,24 @@ series_has_topic()
 	series_patches | grep -q "^$1/"
 }
 
+known=
 # passed_before KIND KEY: has a check of that kind passed where all that it depends
 # on, which KEY stands for, was the same? On this machine or, as patches/record
 # says, on another; RECORD=0 does not ask that. See also update-record.
 passed_before()
 {
+	known=
 	[ -e "$CACHE/passed/$1 $2" ] || {
 		[ "${RECORD:-1}" != 0 ] && grep -qxF "$1 $2" "$ROOT/patches/record" 2>/dev/null
 	} || return
-	echo "$1 $2" >>"$CACHE/passed/of-$1"
+	known="$1 $2"
+	echo "$known" >>"$CACHE/passed/of-$1"
 }
 
-# passed KIND KEY: remember that it did
+# passed KIND KEY: remember that it did; what was known has not been run here
 passed()
 {
+	[ "$known" != "$1 $2" ] || return 0
 	: >"$CACHE/passed/$1 $2"
 	passed_before "$1" "$2"
 }

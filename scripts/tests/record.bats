@@ -34,6 +34,13 @@ with_lib()
 	expect 0 "no"
 }
 
+@test "record: what is only known from elsewhere has not passed here" {
+	echo "boot abc" >"$COPY/patches/record"
+	with_lib 'passed_before boot abc; passed boot abc'
+	RECORD=0 run with_lib 'passed_before boot abc || echo no'
+	expect 0 "no"
+}
+
 @test "record: written is what the last check relied on" {
 	run "$COPY/scripts/update-record"
 	expect 4 "nothing to record of build" "make check"
