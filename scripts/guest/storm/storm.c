@@ -426,7 +426,7 @@ static bool one_round(struct control *c, int round, double seconds)
 	if (!wait_for_rest(c, PHASE_DROP))
 		return false;
 	end_all(c);
-	/* Inodes go when nothing refers to them any more: the second time */
+	/* Inodes go when nothing refers to them any more: the second time, and by RCU */
 	drop_caches();
 	drop_caches();
 	usleep(500000);
