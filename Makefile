@@ -20,7 +20,7 @@ run:
 
 .PHONY: check
 #:   check         everything that has to hold before a change is kept
-#:                 (first time about an hour, then about 20 minutes)
+#:                 (first time about an hour, then about half an hour)
 check:
 	@$(S)/check
 
@@ -31,8 +31,8 @@ test:
 	@$(S)/setup && $(S)/run-tests "$(or $(VARIANT),series)" "$(T)"
 
 .PHONY: bench
-#:   bench         instructions per allocation, unpatched and patched (about 7 minutes
-#:                 when both kernels are built, 15 before)
+#:   bench         instructions per allocation, unpatched and patched (about 5 minutes
+#:                 when both kernels are built, 20 before)
 bench:
 	@$(S)/bench
 
