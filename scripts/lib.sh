@@ -117,23 +117,24 @@ STEP=0
 STEPS=1
 step()
 {
-	local text=$1 log=$2 begin=$SECONDS pid status=0
+	# Not "log": COMMAND may be a function of the caller, and would see it
+	local text=$1 step_log=$2 begin=$SECONDS pid status=0
 	shift 2
 
 	STEP=$((STEP + 1))
-	mkdir -p "$(dirname "$log")"
+	mkdir -p "$(dirname "$step_log")"
 	# A process group of its own, so that an interrupt reaches make and QEMU too
 	set -m
-	"$@" >"$log" 2>&1 </dev/null &
+	"$@" >"$step_log" 2>&1 </dev/null &
 	pid=$!
 	set +m
 	trap 'end_group $pid; note "interrupted; run the same command again to go on"; exit 130' HUP INT TERM
 	while kill -0 $pid 2>/dev/null; do
 		if [ -t 2 ]; then
 			printf '\r\033[K[%d/%d] %s  %s  %.60s' $STEP "$STEPS" "$text" \
-				"$(elapsed $begin)" "$(tail -n 1 "$log" 2>/dev/null | tr -d '\r\t')" >&2
+				"$(elapsed $begin)" "$(tail -n 1 "$step_log" 2>/dev/null | tr -d '\r\t')" >&2
 		elif [ $((SECONDS - begin)) -gt 0 ] && [ $(((SECONDS - begin) % 60)) -eq 0 ]; then
-			note "[$STEP/$STEPS] $text  $(elapsed $begin)  $(tail -n 1 "$log" | cut -c 1-100)"
+			note "[$STEP/$STEPS] $text  $(elapsed $begin)  $(tail -n 1 "$step_log" | cut -c 1-100)"
 		fi
 		sleep 1
 	done
@@ -143,8 +144,8 @@ step()
 	if [ $status -eq 0 ]; then
 		note "[$STEP/$STEPS] $text  done in $(elapsed $begin)"
 	else
-		note "[$STEP/$STEPS] $text  FAILED after $(elapsed $begin), exit $status; log: $log"
-		tail -n 15 "$log" | sed 's/^/    /' >&2
+		note "[$STEP/$STEPS] $text  FAILED after $(elapsed $begin), exit $status; log: $step_log"
+		tail -n 15 "$step_log" | sed 's/^/    /' >&2
 	fi
 	return $status
 }

@@ -300,6 +300,17 @@ fake_tree()
 	[[ $output == *"[2/3] bad work  FAILED"*"exit 3; log: $BATS_TEST_TMPDIR/log"*"the reason"* ]]
 }
 
+@test "step: a function it runs sees its caller's variables" {
+	cat >"$BATS_TEST_TMPDIR/run" <<-RUN
+		. "$REPO/scripts/lib.sh"
+		log=the-callers
+		show_log() { echo "log is \$log"; }
+		step "some work" "$BATS_TEST_TMPDIR/log" show_log
+	RUN
+	bash "$BATS_TEST_TMPDIR/run"
+	grep -x "log is the-callers" "$BATS_TEST_TMPDIR/log"
+}
+
 @test "lib: a command that fails unexpectedly is set-up, not a verdict" {
 	cat >"$BATS_TEST_TMPDIR/run" <<-RUN
 		. "$REPO/scripts/lib.sh"
