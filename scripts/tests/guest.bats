@@ -245,3 +245,28 @@ nothing_left()
 	run "$COPY/scripts/run-tests" --remembered series boot
 	[ "$(wc -l <"$ran")" -eq 5 ]
 }
+
+@test "guest: what a guest that counts instructions passed is remembered until an input changes" {
+	local name ran=$BATS_TEST_TMPDIR/ran
+
+	private_cache
+	project_copy
+	for name in make-tree build-kernel build-guest run-guest; do
+		printf '#!/bin/bash\n' >"$COPY/scripts/$name"
+	done
+	cat >>"$COPY/scripts/run-guest" <<-END
+		echo "\$1" >>"$ran"
+		mkdir -p "\$3"
+		echo '"exit": 0, ' >"\$3/summary.json"
+	END
+	mkdir -p "$SPB_CACHE/v/series/bench/arch/x86/boot"
+	echo guest >"$SPB_CACHE/v/series/bench-guest.cpio.gz"
+	for name in one one two two; do
+		echo "kernel $name" >"$SPB_CACHE/v/series/bench/arch/x86/boot/bzImage"
+		run "$COPY/scripts/run-tests" --remembered series bench
+		expect 0
+	done
+	[ "$(wc -l <"$ran")" -eq 2 ]
+	run "$COPY/scripts/run-tests" series bench
+	[ "$(wc -l <"$ran")" -eq 3 ]
+}
