@@ -159,6 +159,7 @@ paper_guests()
 	dir=$SPB_CACHE/results/latest-storm
 	grep -q "^unpatched	2	dropped	4	10	1500" "$dir/rounds"
 	grep -q "^patched	1	loaded	4	Normal	262144" "$dir/gigabytes"
+	grep -q "^mean of the rounds, load dropped	10.5	10.5$" "$dir/price"
 	grep -q "^at the end, load dropped	10	10$" "$dir/price"
 	grep -q "^tainted at the end, load dropped	4	4$" "$dir/price"
 	grep -q "^scanned by kswapd, pages	200	200$" "$dir/price"
