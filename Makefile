@@ -20,7 +20,7 @@ run:
 
 .PHONY: check
 #:   check         everything that has to hold before a change is kept
-#:                 (first time about an hour, then about half an hour)
+#:                 (first time about an hour, then about 15 minutes)
 check:
 	@$(S)/check
 
