@@ -61,6 +61,14 @@ listed()
 	[ ! -e "$SPB_CACHE/v/nosuchvariant" ]
 }
 
+@test "names: what cannot be a variant exits 4 and builds nothing" {
+	run "$REPO/scripts/make-tree" --help
+	expect 4 '"--help" names no variant: base, series'
+	run "$REPO/scripts/bench" --help
+	expect 4 "usage: bench [--remembered] [VARIANT]"
+	[ ! -e "$SPB_CACHE/v/--help" ]
+}
+
 @test "names: a missing or wrong tree exits 4" {
 	run "$REPO/scripts/apply" ""
 	expect 4 "which tree?"
