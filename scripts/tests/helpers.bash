@@ -42,8 +42,9 @@ base_cache()
 		[ -d "$REAL/v/base/src/.git" ] || skip "there is no base kernel yet (make run)"
 		mkdir -p "$small/src"/{Documentation,arch,drivers,fs,include,init,ipc,kernel,lib}
 		touch "$small/src"/{Documentation,arch,drivers,fs,include,init,ipc,kernel,lib}/.keep
-		files=$(cd "$REPO" && sed -n 's,^--- a/,,p' patches/*/*.patch | sort -u |
-			grep -v '^mm/' || true)
+		# What a patch of the series adds, and another one changes, is not in the base
+		files=$(cd "$REPO" && sed -n 's,^--- a/,,p' patches/*/*.patch | grep -v '^mm/' |
+			xargs git -C "$REAL/v/base/src" ls-tree --name-only base -- | sort -u)
 		# shellcheck disable=SC2086 # paths without blanks
 		git -C "$REAL/v/base/src" archive base .gitattributes Makefile Kbuild COPYING CREDITS README \
 			MAINTAINERS mm scripts/checkpatch.pl scripts/spelling.txt \
