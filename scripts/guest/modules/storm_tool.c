@@ -3,11 +3,14 @@
  * What the storm needs of the kernel and user space cannot ask for:
  * storm_tool/drain empties the per-CPU lists of free pages, storm_tool/burst
  * allocates and frees as many order-3 blocks with GFP_ATOMIC as are written to
- * it. Read, it says how many were asked for and how many failed.
+ * it. Read, it says how many were asked for and how many failed. storm_tool/remove
+ * takes the memory block at the physical address written to it away.
  */
 #include <linux/debugfs.h>
 #include <linux/gfp.h>
 #include <linux/list.h>
+#include <linux/memory.h>
+#include <linux/memory_hotplug.h>
 #include <linux/mm.h>
 #include <linux/module.h>
 #include <linux/mutex.h>
@@ -91,6 +94,12 @@ static const struct file_operations st_burst_fops = {
 	.release	= single_release,
 };
 
+static int st_remove(void *unused, u64 start)
+{
+	return offline_and_remove_memory(start, memory_block_size_bytes());
+}
+DEFINE_DEBUGFS_ATTRIBUTE(st_remove_fops, NULL, st_remove, "%llu\n");
+
 static struct dentry *st_dir;
 
 static int __init st_init(void)
@@ -98,6 +107,7 @@ static int __init st_init(void)
 	st_dir = debugfs_create_dir("storm_tool", NULL);
 	debugfs_create_file("drain", 0200, st_dir, NULL, &st_drain_fops);
 	debugfs_create_file("burst", 0600, st_dir, NULL, &st_burst_fops);
+	debugfs_create_file_unsafe("remove", 0200, st_dir, NULL, &st_remove_fops);
 	return 0;
 }
 
@@ -108,5 +118,5 @@ static void __exit st_exit(void)
 
 module_init(st_init);
 module_exit(st_exit);
-MODULE_DESCRIPTION("Empty per-CPU lists, and order-3 GFP_ATOMIC bursts");
+MODULE_DESCRIPTION("Empty per-CPU lists, order-3 GFP_ATOMIC bursts, memory blocks to remove");
 MODULE_LICENSE("GPL");
