@@ -190,15 +190,29 @@ static int bt_drain_pcp(void)
 	return ret;
 }
 
+/* Each free area with such blocks, under zone->lock; the first one after NULL */
+static struct free_area *bt_next_area(unsigned int order, unsigned int type,
+				      struct free_area *area)
+{
+#ifdef for_each_free_area
+	return next_free_area(bt_zone, order, type, area);
+#else
+	return area ? NULL : &bt_zone->free_area[order];
+#endif
+}
+
 static void bt_draw_list(unsigned int order, unsigned int type)
 {
+	struct free_area *area = NULL;
 	struct page *page;
 	long offset;
 
-	list_for_each_entry(page, &bt_zone->free_area[order].free_list[type], buddy_list) {
-		offset = bt_offset(page_to_pfn(page));
-		if (offset >= 0)
-			bt_map[offset] = BT_MAP(order, type);
+	while ((area = bt_next_area(order, type, area))) {
+		list_for_each_entry(page, &area->free_list[type], buddy_list) {
+			offset = bt_offset(page_to_pfn(page));
+			if (offset >= 0)
+				bt_map[offset] = BT_MAP(order, type);
+		}
 	}
 }
 
@@ -481,20 +495,26 @@ static long bt_ioctl_contig(unsigned long block)
 	return ret ?: bt_drain_pcp();
 }
 
+static unsigned long bt_list_length(unsigned int order, unsigned int type)
+{
+	struct free_area *area = NULL;
+	unsigned long length = 0;
+
+	while ((area = bt_next_area(order, type, area)))
+		length += list_count_nodes(&area->free_list[type]);
+
+	return length;
+}
+
 static void bt_count_areas(struct bt_count *c)
 {
 	unsigned int order, type;
-	struct list_head *entry;
 
 	guard(spinlock_irqsave)(&bt_zone->lock);
 	for (order = 0; order < NR_PAGE_ORDERS; order++) {
-		struct free_area *area = &bt_zone->free_area[order];
-
-		c->nr_free[order] = area->nr_free;
-		for (type = 0; type < MIGRATE_TYPES; type++) {
-			list_for_each(entry, &area->free_list[type])
-				c->listed[type][order]++;
-		}
+		c->nr_free[order] = bt_zone->free_area[order].nr_free;
+		for (type = 0; type < MIGRATE_TYPES; type++)
+			c->listed[type][order] = bt_list_length(order, type);
 	}
 	c->free = zone_page_state_snapshot(bt_zone, NR_FREE_PAGES);
 	c->free_blocks = zone_page_state_snapshot(bt_zone, NR_FREE_PAGES_BLOCKS);
@@ -615,3 +635,4 @@ module_init(bt_init);
 module_exit(bt_exit);
 MODULE_DESCRIPTION("Driver of the bulk kselftest");
 MODULE_LICENSE("GPL");
+MODULE_IMPORT_NS("EXPORTED_FOR_KUNIT_TESTING");
