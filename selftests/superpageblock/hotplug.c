@@ -58,9 +58,10 @@ FIXTURE(hotplug)
 /* Under load from here on */
 FIXTURE_SETUP(hotplug)
 {
-	self->fd = open_device();
-	ASSERT_GE(self->fd, 0)
-		TH_LOG("%s does not load; run as root in the folder of the test", MODULE_FILE);
+	NEED("/sys/devices/system/memory/probe");
+	NEED(TABLE);
+	NEED(RECOUNT);
+	OPEN_DEVICE();
 	self->load = fork();
 	ASSERT_GE(self->load, 0);
 	while (!self->load) {

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
  * What the tests of superpageblocks share: reading the tables, and blocks of pages
- * from modules/spb_test.ko. Needs root.
+ * from modules/spb_test.ko. Needs root. Include kselftest_harness.h first.
+ *
+ * Without the kernel option, or the files that a test looks at, it is skipped; with
+ * SPB_REQUIRED in the environment it fails.
  */
 #ifndef SUPERPAGEBLOCK_TABLE_H
 #define SUPERPAGEBLOCK_TABLE_H
@@ -29,6 +32,23 @@
 #define MAX_ROWS	4096
 #define MAX_ZONES	16
 #define STEPS		20000
+
+/* End the test where @path is not there */
+#define NEED(path) do {								\
+	if (access(path, F_OK)) {						\
+		ASSERT_EQ(getenv("SPB_REQUIRED"), NULL) TH_LOG("no %s", path);	\
+		SKIP(return, "needs %s", path);					\
+	}									\
+} while (0)
+
+/* The module's device, for a fixture that has a member fd */
+#define OPEN_DEVICE() do {							\
+	self->fd = open_device();						\
+	if (self->fd < 0 && !getenv("SPB_REQUIRED"))				\
+		SKIP(return, "cannot load %s: %s", MODULE_FILE, strerror(-self->fd)); \
+	ASSERT_GE(self->fd, 0)							\
+		TH_LOG("%s does not load; run as root in the folder of the test", MODULE_FILE); \
+} while (0)
 
 struct row {
 	int node;
@@ -166,10 +186,11 @@ static inline int open_device(void)
 		ret = 0;
 	ret = ret ? -errno : 0;
 	close(fd);
-	if (!ret)
-		ret = open(ST_DEVICE, O_RDWR | O_CLOEXEC);
+	if (ret)
+		return ret;
+	ret = open(ST_DEVICE, O_RDWR | O_CLOEXEC);
 
-	return ret;
+	return ret < 0 ? -errno : ret;
 }
 
 static inline int get_block(int fd, struct st_alloc *a, unsigned int slot,

@@ -14,9 +14,9 @@ FIXTURE(undivided)
 
 FIXTURE_SETUP(undivided)
 {
-	self->fd = open_device();
-	ASSERT_GE(self->fd, 0)
-		TH_LOG("%s does not load; run as root in the folder of the test", MODULE_FILE);
+	NEED(TABLE);
+	NEED(RECOUNT);
+	OPEN_DEVICE();
 }
 
 FIXTURE_TEARDOWN(undivided)
