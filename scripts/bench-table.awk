@@ -39,13 +39,26 @@ function ratio(name, what)
 	return figure["base", name, what] + 0 ? sprintf("%+.2f%%", change(name, what)) : ""
 }
 
+function shown_bar(limit)
+{
+	return limit ~ /^\+-/ ? limit "%" : sprintf("%+g%%", limit)
+}
+
+# "+-" in a bar: neither better
+function missed(percent, limit)
+{
+	if (limit ~ /^\+-/)
+		return (percent < 0 ? -percent : percent) > substr(limit, 3) + 0
+	return percent > limit
+}
+
 # Adds to the bars and the verdict of a case
 function judge(name, what)
 {
 	if (!((name, what) in bar))
 		return
-	limits = limits (limits == "" ? "" : ", ") what " " sprintf("%+g%%", bar[name, what])
-	if (change(name, what) > bar[name, what]) {
+	limits = limits (limits == "" ? "" : ", ") what " " shown_bar(bar[name, what])
+	if (missed(change(name, what), bar[name, what])) {
 		verdict = "MISSED"
 		bad = 1
 	} else if (verdict == "") {
