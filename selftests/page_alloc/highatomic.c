@@ -716,7 +716,8 @@ HIGHATOMIC_TEST(udp_receive_uses_reserve)
 	EXPECT_EQ(net1.demoted, net0.demoted);
 	EXPECT_EQ(net1.failed, net0.failed);
 	EXPECT_LE(after.free_highatomic * 10, before.free_highatomic);
-	EXPECT_EQ(after.reserved_highatomic, before.reserved_highatomic);
+	/* Whoever needs a large block meanwhile may take some of the reserve back */
+	EXPECT_LE(after.reserved_highatomic, before.reserved_highatomic);
 	close(tx);
 	close(rx);
 }
