@@ -7,7 +7,7 @@ S := scripts
 
 # Recipes follow the order of the help text
 help:
-	@sed -n 's/^#: //p' Makefile
+	@sed -n 's/^#: \{0,1\}//p' Makefile
 
 #: Usage: make TARGET [VARIABLE=value]
 #:

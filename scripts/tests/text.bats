@@ -35,6 +35,10 @@ listed()
 	run "$REPO/scripts/run-tests" series nonsense
 	expect 4 "no test named nonsense"
 	listed 'scenarios/*'
+	run "$REPO/scripts/run-tests" nosuchvariant highatomic
+	expect 4 "no variant nosuchvariant; there are: base, series, before-TOPIC"
+	run "$REPO/scripts/run-tests" before-nonsense highatomic
+	expect 4 "no topic nonsense"
 	run make -C "$REPO" test T=nonsense
 	expect 2 "no test named nonsense" "Error 4"
 	listed 'scenarios/*'
@@ -75,7 +79,7 @@ listed()
 	run "$REPO/scripts/apply" "$BATS_TEST_TMPDIR"
 	expect 4 "is not a Linux source tree"
 	run "$REPO/scripts/port" "$BATS_TEST_TMPDIR"
-	expect 4 "which tree?"
+	expect 4 "is not a Linux source tree"
 }
 
 @test "names: wrong arguments exit 4 with the usage" {
