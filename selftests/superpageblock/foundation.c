@@ -376,7 +376,8 @@ SPB_TEST(poisoned_and_recovered)
 		ASSERT_TRUE(unpoison(a.pfn + 5));
 		after = row_of(a.pfn)->free;
 		EXPECT_EQ(recount(), 0);
-		if (poisoned == before - 1 && after == before)
+		/* With guard pages those around it are not free either */
+		if (poisoned < before && after == before)
 			break;
 	}
 	EXPECT_LT(tries, TRIES)
