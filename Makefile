@@ -31,8 +31,9 @@ test:
 	@$(S)/setup && $(S)/run-tests "$(or $(VARIANT),series)" "$(T)"
 
 .PHONY: bench
-#:   bench         instructions per allocation, unpatched and patched (about 5 minutes
-#:                 when both kernels are built, 20 before)
+#:   bench         instructions per allocation, unpatched and patched, and of kernels of
+#:                 the series against each other (six to build, about 7 minutes each
+#:                 the first time, and 2 to count each)
 bench:
 	@$(S)/bench
 
