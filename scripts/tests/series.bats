@@ -291,6 +291,8 @@ identity()
 @test "check-files: what is wrong with the files is named" {
 	# The linter alone would take most of the time
 	stub shellcheck <<<$'#!/bin/sh\nexit 0'
+	mkdir "$COPY/scripts/tests"
+	cp "$REPO/scripts/tests/guest.bats" "$COPY/scripts/tests/"
 	git -C "$COPY" init -q
 	run "$COPY/scripts/check-files"
 	[[ $output != *"not ok"* ]] || { show; return 1; }
@@ -300,6 +302,7 @@ identity()
 	printf 'CONFIG_A=y \n' >>"$COPY/configs/test.config"
 	printf '\tint a; \t/* b */\n' >>"$COPY/scripts/guest/init.c"
 	echo '.PHONY: hidden' >>"$COPY/Makefile"
+	printf 'H98\t-\tno such test\tsuperpageblock.nonsense\nH99\t-\tnone at all\t\n' >>"$COPY/configs/hazards"
 	mkdir "$COPY/stray"
 	run "$COPY/scripts/check-files"
 	expect 1 "not ok files: every patch is in the series" \
@@ -309,6 +312,7 @@ identity()
 		"not ok files: no whitespace damage" \
 		"configs/test.config:" "scripts/guest/init.c:" \
 		"make help does not list hidden" \
+		"H98: there is no test superpageblock.nonsense" "H99 names no test" \
 		"not ok files: top-level layout"
 }
 
