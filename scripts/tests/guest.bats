@@ -121,6 +121,14 @@ nothing_left()
 	nothing_left
 }
 
+@test "guest: with several CPUs a test that never ends gets another chance, no more" {
+	scenario "1 endless /probe" <<<'exec sleep 1000'
+	sed -i 's/CPUS=1/CPUS=2/' "$SCENARIO"
+	guest
+	expect 1 "got no further; once more, see $OUT/console.tripped" "endless failed (timed out after"
+	nothing_left
+}
+
 @test "guest: one that never gets to its plan exits 3" {
 	scenario "1 never /probe" <<<'exit 0'
 	echo 'APPEND="rdinit=/bin/sleep -- 1000" BOOT_LIMIT=2' >>"$SCENARIO"
