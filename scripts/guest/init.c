@@ -144,6 +144,21 @@ static bool relay(int fd, double deadline)
 	}
 }
 
+/* Where does every task and CPU stand? Onto the console */
+static void dump_tasks(void)
+{
+	static const char keys[] = "tlm";
+	int fd = open("/proc/sysrq-trigger", O_WRONLY | O_CLOEXEC);
+	const char *key;
+
+	if (fd < 0)
+		return;
+	for (key = keys; *key; key++)
+		if (write(fd, key, 1) != 1)
+			perror("/proc/sysrq-trigger");
+	close(fd);
+}
+
 static void reap(pid_t pid, int *status)
 {
 	while (waitpid(pid, status, 0) < 0 && errno == EINTR)
@@ -189,8 +204,10 @@ static void run(struct totals *t, double limit, const char *name, char **argv)
 		return;
 	}
 	in_time = relay(fd, start + limit);
-	if (!in_time)
+	if (!in_time) {
+		dump_tasks();
 		kill(-pid, SIGKILL);
+	}
 	close(fd);
 	reap(pid, &status);
 	fprintf(ktap, "# %s took %.1f s\n", name, now() - start);
