@@ -8,6 +8,8 @@
  * may allocate or free between two readings, which get a few more chances then.
  */
 #define _GNU_SOURCE
+#include <elf.h>
+
 #include "kselftest_harness.h"
 #include "table.h"
 
@@ -335,6 +337,46 @@ SPB_TEST(dump_of_cma_page_ends)
 	NEED(CMA "/base_pfn");
 	ASSERT_NE(pfn, 0);
 	EXPECT_EQ(ioctl(self->fd, ST_IOC_DUMP, pfn), 0);
+}
+
+/* The notes of the running kernel, vmcoreinfo among them; the caller frees them */
+static char *read_notes(size_t *bytes)
+{
+	FILE *f = fopen("/proc/kcore", "re");
+	char *notes = NULL;
+	Elf64_Phdr part;
+	Elf64_Ehdr head;
+
+	if (!f)
+		return NULL;
+	/* They are the first part */
+	if (fread(&head, sizeof(head), 1, f) == 1 && !fseek(f, head.e_phoff, SEEK_SET) &&
+	    fread(&part, sizeof(part), 1, f) == 1 && part.p_type == PT_NOTE &&
+	    !fseek(f, part.p_offset, SEEK_SET))
+		notes = malloc(part.p_filesz);
+	if (notes)
+		*bytes = fread(notes, 1, part.p_filesz, f);
+	fclose(f);
+
+	return notes;
+}
+
+/* Readers of crash dumps go by it */
+SPB_TEST(vmcoreinfo_is_true)
+{
+	struct st_layout layout;
+	char *line, *end, *notes;
+	size_t bytes;
+
+	NEED("/proc/kcore");
+	ASSERT_EQ(ioctl(self->fd, ST_IOC_LAYOUT, &layout), 0);
+	notes = read_notes(&bytes);
+	ASSERT_NE(notes, NULL);
+	for (line = layout.lines; (end = strchr(line, '\n')); line = end + 1)
+		EXPECT_NE(memmem(notes, bytes, line, end + 1 - line), NULL)
+			TH_LOG("not in vmcoreinfo: %.*s", (int)(end - line), line);
+	EXPECT_GT(line, &layout.lines[0]);
+	free(notes);
 }
 
 static bool poison(unsigned long pfn)

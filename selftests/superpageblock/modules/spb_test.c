@@ -149,6 +149,21 @@ static long st_free_locked(unsigned long slot)
 	return 0;
 }
 
+static long st_layout(void __user *arg)
+{
+	struct st_layout layout = {};
+
+	snprintf(layout.lines, sizeof(layout.lines),
+		 "SIZE(free_area)=%zu\nOFFSET(zone.free_area)=%zu\n"
+		 "OFFSET(free_area.free_list)=%zu\nLENGTH(zone.free_area)=%d\n"
+		 "LENGTH(free_area.free_list)=%d\nNUMBER(PAGE_BUDDY_MAPCOUNT_VALUE)=%d\n",
+		 sizeof(struct free_area), offsetof(struct zone, free_area),
+		 offsetof(struct free_area, free_list), NR_PAGE_ORDERS, MIGRATE_TYPES,
+		 (int)((unsigned int)PGTY_buddy << 24));
+
+	return copy_to_user(arg, &layout, sizeof(layout)) ? -EFAULT : 0;
+}
+
 static long st_dump(unsigned long pfn)
 {
 	if (!pfn_valid(pfn))
@@ -178,6 +193,8 @@ static long st_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 		return st_free_all_but_part(arg);
 	case ST_IOC_FREE_LOCKED:
 		return st_free_locked(arg);
+	case ST_IOC_LAYOUT:
+		return st_layout((void __user *)arg);
 	case ST_IOC_DUMP:
 		return st_dump(arg);
 	case ST_IOC_REMOVE:

@@ -9,6 +9,11 @@
 #define ST_SLOTS	4096
 #define ST_PART_ORDER	4
 
+/* The lines of vmcoreinfo by which a reader of a crash dump finds free blocks */
+struct st_layout {
+	char lines[512];
+};
+
 /* Which gfp mask a request uses, and so which pageblocks serve it */
 enum st_shape {
 	ST_UNMOVABLE,
@@ -39,5 +44,7 @@ struct st_alloc {
 #define ST_IOC_DUMP		_IO('s', 5)
 /* Take the memory block at physical address N offline and remove it */
 #define ST_IOC_REMOVE		_IO('s', 6)
+/* Those lines as they should be for this kernel */
+#define ST_IOC_LAYOUT		_IOR('s', 7, struct st_layout)
 
 #endif /* SPB_TEST_H */
