@@ -134,22 +134,30 @@ static void ha_cushion_fill(void)
 }
 
 /*
- * Isolating a range of the zone, here of one page, empties its per-CPU lists.
- * Two callers must not isolate the same range.
+ * Isolating a page of the zone empties its per-CPU lists. One in a block that is free,
+ * of an order without such lists: alloc_contig_pages() would try in vain, for a long
+ * time each, every tail page of the blocks that the tests hold. Two callers must not
+ * isolate the same pageblock.
  */
 static DEFINE_MUTEX(ha_drain_lock);
 
 static void ha_drain_pcp(void)
 {
-	struct page *page = NULL;
-	int tries;
+	int tries, ret = -EBUSY;
+	struct page *page;
+	unsigned long pfn;
 
 	guard(mutex)(&ha_drain_lock);
-	for (tries = 0; !page && tries < 3; tries++)
-		page = alloc_contig_pages(1, GFP_KERNEL | __GFP_NOWARN,
-					  zone_to_nid(ha_zone), NULL);
-	if (page)
-		free_contig_range(page_to_pfn(page), 1);
+	for (tries = 0; ret && tries < 3; tries++) {
+		page = alloc_pages(GFP_NOWAIT | __GFP_MOVABLE | __GFP_NOWARN, MAX_PAGE_ORDER);
+		if (!page)
+			return;
+		pfn = page_to_pfn(page);
+		__free_pages(page, MAX_PAGE_ORDER);
+		ret = alloc_contig_range(pfn, pfn + 1, ACR_FLAGS_NONE, GFP_KERNEL);
+	}
+	if (!ret)
+		free_contig_range(pfn, 1);
 }
 
 /* Empty the zones that ha_zone's requests would fall back to */
