@@ -342,7 +342,8 @@ HIGHATOMIC_TEST(slowpath_grows)
 
 /*
  * Some other atomic request of the kernel may grow the reserve once; a fastpath
- * that does so does it every time.
+ * that does so does it every time. Here and below, whoever needs a large block
+ * meanwhile may take some of the reserve back.
  */
 HIGHATOMIC_TEST(fastpath_does_not_grow)
 {
@@ -359,11 +360,11 @@ HIGHATOMIC_TEST(fastpath_does_not_grow)
 			EXPECT_EQ(burst.done, burst.count);
 			EXPECT_GT(burst.free_after, self->zone.wmark_high);
 			ASSERT_EQ(ioctl(self->fd, HA_IOC_FREE, SET_BURST), 0);
-			if (!burst.reserve_grown)
+			if (burst.reserve_grown <= 0)
 				break;
 			ASSERT_EQ(ioctl(self->fd, HA_IOC_SQUEEZE), 0);
 		}
-		EXPECT_EQ(burst.reserve_grown, 0);
+		EXPECT_LE(burst.reserve_grown, 0);
 	}
 	EXPECT_ACCOUNTED();
 }
@@ -397,9 +398,9 @@ static void use_reserve(struct __test_metadata *_metadata,
 	TH_LOG("order %u: %llu of %llu free reserved pages used, %llu reserved", order,
 	       burst.reserve_used, before.free_highatomic, before.reserved_highatomic);
 	EXPECT_GE(burst.reserve_used * 10, before.free_highatomic * 9);
-	EXPECT_EQ(burst.reserve_grown, 0);
+	EXPECT_LE(burst.reserve_grown, 0);
 	EXPECT_ACCOUNTED();
-	EXPECT_EQ(self->zone.reserved_highatomic, before.reserved_highatomic);
+	EXPECT_LE(self->zone.reserved_highatomic, before.reserved_highatomic);
 
 	ASSERT_EQ(ioctl(self->fd, HA_IOC_FREE, SET_BURST), 0);
 	EXPECT_ACCOUNTED();
@@ -440,7 +441,7 @@ HIGHATOMIC_TEST(others_leave_reserve_alone)
 		ASSERT_EQ(ioctl(self->fd, HA_IOC_BURST, &burst), 0);
 		EXPECT_EQ(burst.done, burst.count);
 		EXPECT_EQ(burst.reserve_used, 0);
-		EXPECT_EQ(burst.reserve_grown, 0);
+		EXPECT_LE(burst.reserve_grown, 0);
 		ASSERT_EQ(ioctl(self->fd, HA_IOC_FREE, SET_BURST), 0);
 	}
 	EXPECT_ACCOUNTED();
@@ -716,7 +717,6 @@ HIGHATOMIC_TEST(udp_receive_uses_reserve)
 	EXPECT_EQ(net1.demoted, net0.demoted);
 	EXPECT_EQ(net1.failed, net0.failed);
 	EXPECT_LE(after.free_highatomic * 10, before.free_highatomic);
-	/* Whoever needs a large block meanwhile may take some of the reserve back */
 	EXPECT_LE(after.reserved_highatomic, before.reserved_highatomic);
 	close(tx);
 	close(rx);
