@@ -16,6 +16,7 @@
 #include <net/if.h>
 #include <pthread.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -37,6 +38,7 @@
 #define UDP_PORT	5000
 #define UDP_PAYLOAD	60000
 #define RACE_SECONDS	5
+#define OFFLINE_SECONDS	5
 #define TAINT_WARN	0x200
 
 /* Slow where every page is poisoned and checked */
@@ -722,10 +724,20 @@ HIGHATOMIC_TEST(udp_receive_uses_reserve)
 	close(rx);
 }
 
-/* The memory block that holds @pfn: write "offline" or "online" to its state */
+static void on_alarm(int signal)
+{
+}
+
+/*
+ * The memory block that holds @pfn: write "offline" or "online" to its state. With a
+ * page that only looks movable, such as a slab of a single page, offlining does not
+ * end before a signal.
+ */
 static bool set_memory_state(unsigned long long pfn, const char *state)
 {
+	struct sigaction interrupt = { .sa_handler = on_alarm };
 	unsigned long long block_size = 0;
+	bool ok;
 	char path[128];
 	FILE *f;
 
@@ -739,7 +751,11 @@ static bool set_memory_state(unsigned long long pfn, const char *state)
 		return false;
 	snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%llu/state",
 		 pfn * getpagesize() / block_size);
-	return write_file(path, state);
+	sigaction(SIGALRM, &interrupt, NULL);
+	alarm(OFFLINE_SECONDS);
+	ok = write_file(path, state);
+	alarm(0);
+	return ok;
 }
 
 /*

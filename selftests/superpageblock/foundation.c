@@ -468,17 +468,15 @@ SPB_TEST(hibernation_leaves_out_free_pages)
 SPB_TEST(memory_offline_and_online)
 {
 	unsigned int block, done = 0;
-	char path[64];
 
 	NEED("/sys/devices/system/memory");
 	for (block = 0; block < 64 && done < 8; block++) {
-		snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%u/state", block);
-		if (!write_file(path, "offline"))
+		if (!set_memory_state(block, "offline"))
 			continue;
 		if (!access(TABLE, F_OK))
 			EXPECT_EQ(recount(), 0);
 		done++;
-		ASSERT_TRUE(write_file(path, "online"));
+		ASSERT_TRUE(set_memory_state(block, "online"));
 	}
 	EXPECT_GT(done, 0);
 	if (!access(TABLE, F_OK))

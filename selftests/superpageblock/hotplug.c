@@ -36,17 +36,18 @@ static bool add_block(unsigned int block)
 
 static bool set_state(unsigned int block, const char *state)
 {
-	char path[64];
-
-	snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%llu/state",
-		 FIRST / BLOCK + block);
-
-	return write_file(path, state);
+	return set_memory_state(FIRST / BLOCK + block, state);
 }
 
 static bool remove_block(int fd, unsigned int block)
 {
-	return !ioctl(fd, ST_IOC_REMOVE, FIRST + block * BLOCK);
+	bool ok;
+
+	interrupt_after(OFFLINE_SECONDS);
+	ok = !ioctl(fd, ST_IOC_REMOVE, FIRST + block * BLOCK);
+	interrupt_after(0);
+
+	return ok;
 }
 
 FIXTURE(hotplug)

@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -32,6 +33,7 @@
 #define MAX_ROWS	4096
 #define MAX_ZONES	16
 #define STEPS		20000
+#define OFFLINE_SECONDS	20
 
 /* End the test where @path is not there */
 #define NEED(path) do {								\
@@ -170,6 +172,36 @@ static inline bool write_file(const char *path, const char *text)
 	bool ok = fd >= 0 && write(fd, text, strlen(text)) == (ssize_t)strlen(text);
 
 	close(fd);
+
+	return ok;
+}
+
+static inline void on_alarm(int signal)
+{
+}
+
+/*
+ * Before offlining, and with 0 behind it: of what page_is_unmovable() takes for free
+ * although it is not, such as a slab of a single page, it waits for the end, for ever
+ * or until a signal
+ */
+static inline void interrupt_after(unsigned int seconds)
+{
+	struct sigaction act = { .sa_handler = on_alarm };
+
+	sigaction(SIGALRM, &act, NULL);
+	alarm(seconds);
+}
+
+static inline bool set_memory_state(unsigned long long block, const char *state)
+{
+	char path[64];
+	bool ok;
+
+	snprintf(path, sizeof(path), "/sys/devices/system/memory/memory%llu/state", block);
+	interrupt_after(OFFLINE_SECONDS);
+	ok = write_file(path, state);
+	interrupt_after(0);
 
 	return ok;
 }
