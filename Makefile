@@ -33,7 +33,7 @@ test:
 .PHONY: bench
 #:   bench         instructions per allocation, unpatched and patched, and of kernels of
 #:                 the series against each other (six to build, about 7 minutes each
-#:                 the first time; counting takes minutes)
+#:                 the first time; counting takes minutes), in guests of up to 18 GiB
 bench:
 	@$(S)/bench
 
